@@ -1,1 +1,136 @@
-//! Placeholder
+//! The service that takes messages from a broker to the tables. A message is acknowledged only after the transaction
+//! that holds it committed, and in order of arrival.
+//!
+//! ```text
+//! broker ═> subscriber ──arrivals──> batcher ─> decode ──processed──> writer ─> acknowledge
+//!           64 MiB budget  16,384               (rayon)       1       one transaction
+//! ```
+//!
+//! # Layout
+//! - [`config`]: every setting
+//! - `session`: one connection, over MQTT 5 or 3.1.1
+//! - `subscriber`: the task that polls the connection and does nothing else
+//! - `batcher`: arrivals become batches
+//! - `pipeline`: decode, write, acknowledge
+//! - `rolling`: the roller beside them
+//! - `metrics`: what operators see
+
+mod batcher;
+pub mod config;
+mod metrics;
+mod pipeline;
+mod rolling;
+mod session;
+mod subscriber;
+
+use std::{
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use anyhow::Context;
+use jiff::tz::TimeZone;
+use processor::{
+    mapping::Mapping,
+    registry::Registry,
+    service::Backoff,
+    store::{self, Writer},
+};
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+pub use config::Config;
+
+use crate::{metrics::Gauges, pipeline::Pipeline, subscriber::Subscriber};
+
+/// A running service.
+#[derive(Debug)]
+pub struct Handle {
+    /// Whether messages flow: subscribed, and the database takes batches.
+    pub ready: watch::Receiver<bool>,
+    /// Ends after the drain, or with the error that ended the service.
+    pub finished: JoinHandle<anyhow::Result<()>>,
+}
+
+/// Starts the service; it is subscribed when this returns. Cancelling `shutdown` drains it: what was received is
+/// written and acknowledged, and the session stays with the broker.
+///
+/// # Errors
+/// The database cannot be migrated, the broker's address is wrong, or `shutdown` came first.
+pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken) -> anyhow::Result<Handle> {
+    metrics::describe();
+    let mapping = Arc::new(mapping);
+    let zone = TimeZone::get(&config.time_zone)
+        .with_context(|| format!("{:?} is no time zone", config.time_zone))?;
+    let level = migrate(&config, &shutdown).await?;
+    info!(%level, "tables are ready");
+
+    let registry = Arc::new(RwLock::new(Registry::new(config.registry)));
+    let client = store::connect(&config.database_url, "screenline-ingest").await?;
+    Registry::refresh(&registry, &client).await.context("load the registry")?;
+    let raw_floor = pipeline::raw_floor(&client).await.context("read the raw floor")?;
+    drop(client);
+
+    let gauges = Arc::new(Gauges::default());
+    let (subscriber, arrivals) = Subscriber::new(&config, &mapping, gauges.clone())?;
+    let mut subscribed = subscriber.subscribed();
+    let stop_polling = CancellationToken::new();
+    let polling = tokio::spawn(subscriber.clone().run(shutdown.clone(), stop_polling.clone()));
+
+    let names = mapping.sources().iter().map(|source| source.name.clone()).collect();
+    let pipeline = Pipeline {
+        mapping,
+        registry: registry.clone(),
+        rules: config.rules(raw_floor),
+        writer: Writer::new(&config.database_url, level, registry.clone(), names),
+        gauges: gauges.clone(),
+    };
+    let flowing = tokio::spawn(pipeline.run(arrivals, shutdown.clone()));
+    let rolling = tokio::spawn(rolling::run(config.database_url.clone(), registry, zone, shutdown.clone()));
+    let observing = tokio::spawn(metrics::observe(gauges));
+
+    let ready = subscribed.clone();
+    tokio::select! {
+        outcome = subscribed.wait_for(|subscribed| *subscribed) => drop(outcome.context("subscribe")?),
+        () = shutdown.cancelled() => {}
+    }
+    let finished = tokio::spawn(async move {
+        let flowed = flowing.await.context("the pipeline panicked")?;
+        if flowed.is_err() {
+            shutdown.cancel();
+        }
+        // Acknowledgements are in the client's queue: they leave while the connection is polled.
+        subscriber.disconnect();
+        if tokio::time::timeout(Duration::from_secs(5), polling).await.is_err() {
+            warn!("the broker did not take the last acknowledgements; it will deliver those messages again");
+            stop_polling.cancel();
+        }
+        rolling.await.context("the roller panicked")?;
+        observing.abort();
+        flowed
+    });
+    Ok(Handle { ready, finished })
+}
+
+/// The database may still be starting: asked again until it answers.
+async fn migrate(config: &Config, shutdown: &CancellationToken) -> anyhow::Result<store::Level> {
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+    loop {
+        let attempt = async {
+            let mut client = store::connect(&config.database_url, "screenline-ingest").await?;
+            store::migrate(&mut client, config.storage, &config.time_zone).await
+        };
+        match attempt.await {
+            Ok(level) => return Ok(level),
+            Err(error) if error.lost_connection() => {
+                warn!(%error, "the database does not answer, will retry")
+            }
+            Err(error) => return Err(error).context("migrate the tables"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(backoff.next_wait()) => {}
+            () = shutdown.cancelled() => anyhow::bail!("stopped before the database answered"),
+        }
+    }
+}

@@ -1,1 +1,35 @@
-//! Placeholder
+//! Payloads in, tables out: the heart of Screenline. It depends on nothing else of ours.
+//!
+//! # Layout, in the order data flows
+//! - [`model`]: the vocabulary; no I/O, no clock
+//! - [`mapping`]: which topics and payloads become which series (TOML)
+//! - [`registry`]: the sensors and series a city knows
+//! - [`decode`]: a payload becomes readings
+//! - [`validate`]: times and ranges become quality flags or a reason to refuse
+//! - [`process`](fn@process): both, for a batch, on every core
+//! - [`store`]: connect, migrate, write a batch in one transaction, read it back
+//! - [`aggregate`]: readings become the state of a bucket
+//! - [`roller`]: dirty marks become rollups
+//! - [`service`]: what every service process shares: back-off, and the way from tokio to rayon
+
+pub mod model;
+
+pub mod mapping;
+
+pub mod registry;
+
+pub mod decode;
+
+pub mod validate;
+
+pub mod process;
+
+pub mod store;
+
+pub mod aggregate;
+
+pub mod roller;
+
+pub mod service;
+
+pub use process::process;

@@ -1,0 +1,132 @@
+//! Every setting of the service; `--help` is their reference.
+
+use std::{path::PathBuf, str::FromStr, time::Duration};
+
+use processor::{
+    mapping::{Mapping, MappingError},
+    model::Time,
+    registry::Admission,
+    store::StorageChoice,
+    validate::Rules,
+};
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct Config {
+    /// Where the tables are: postgres://user@host:port/name, or host=/socket/folder user=... dbname=...
+    #[arg(long, env = "SCREENLINE_DATABASE_URL", hide_env_values = true)]
+    pub database_url: String,
+
+    /// Where the messages are: mqtt://[user:password@]host[:port]
+    #[arg(long, env = "SCREENLINE_BROKER_URL", hide_env_values = true)]
+    pub broker_url: String,
+
+    /// MQTT version: auto (5, or 3.1.1 where the broker refuses it), 5, 3.1.1
+    #[arg(long, env = "SCREENLINE_BROKER_PROTOCOL", default_value = "auto")]
+    pub broker_protocol: Protocol,
+
+    /// Names the session that the broker keeps for us; each process that ingests needs its own, always the same
+    #[arg(long, env = "SCREENLINE_CLIENT_ID", default_value = "screenline-ingest")]
+    pub client_id: String,
+
+    /// What happens to a sensor nobody announced: open (taken in, marked unreviewed) or closed (rejected)
+    #[arg(long, env = "SCREENLINE_REGISTRY", default_value = "open")]
+    pub registry: Admission,
+
+    /// How old a reading may be at its receipt: 35d, 12h, or unlimited; older ones are rejected as too late
+    #[arg(long, env = "SCREENLINE_LATENESS_HORIZON", default_value = "35d")]
+    pub lateness_horizon: Horizon,
+
+    /// Storage level: auto (TimescaleDB where the server has it), plain, timescale
+    #[arg(long, env = "SCREENLINE_STORAGE", default_value = "auto")]
+    pub storage: StorageChoice,
+
+    /// The city's IANA time zone, which cuts its days; fixed by the first start on a database
+    #[arg(long, env = "SCREENLINE_TIME_ZONE", default_value = "UTC")]
+    pub time_zone: String,
+
+    /// Mapping files or folders, in order of precedence; the built-in ones if none is given
+    #[arg(long, env = "SCREENLINE_MAPPINGS", value_delimiter = ',')]
+    pub mappings: Vec<PathBuf>,
+}
+
+impl Config {
+    /// The mapping files that the settings name, or the built-in ones.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is wrong: file, line and what was expected.
+    pub fn mapping(&self) -> Result<Mapping, MappingError> {
+        if self.mappings.is_empty() { Mapping::parse(&BUILT_IN) } else { Mapping::load(&self.mappings) }
+    }
+
+    pub(crate) fn rules(&self, raw_floor: Option<Time>) -> Rules {
+        Rules { lateness_horizon: self.lateness_horizon.0, raw_floor, ..Rules::default() }
+    }
+}
+
+const BUILT_IN: [(&str, &str); 3] = [
+    ("senml.toml", include_str!("../../deploy/mappings/senml.toml")),
+    ("traffic-passages.toml", include_str!("../../deploy/mappings/traffic-passages.toml")),
+    ("water-registers.toml", include_str!("../../deploy/mappings/water-registers.toml")),
+];
+
+/// Which MQTT version to speak.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    Auto,
+    V5,
+    V311,
+}
+
+impl FromStr for Protocol {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Protocol::Auto),
+            "5" => Ok(Protocol::V5),
+            "3.1.1" => Ok(Protocol::V311),
+            other => Err(format!("{other:?} is none of auto, 5, 3.1.1")),
+        }
+    }
+}
+
+/// How old a reading may be; `None` is unlimited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Horizon(pub Option<Duration>);
+
+impl FromStr for Horizon {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "unlimited" {
+            return Ok(Horizon(None));
+        }
+        let unit = |suffix, seconds: u64| {
+            let number: u64 = text.strip_suffix(suffix)?.parse().ok()?;
+            (0 < number).then(|| number.checked_mul(seconds)).flatten()
+        };
+        let seconds = unit("d", 86_400).or_else(|| unit("h", 3_600)).or_else(|| unit("m", 60));
+        let seconds = seconds
+            .ok_or_else(|| format!("{text:?} is no span such as 35d, 12h or 30m, nor \"unlimited\""))?;
+        Ok(Horizon(Some(Duration::from_secs(seconds))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_mappings_are_right() {
+        assert_eq!(Mapping::parse(&BUILT_IN).unwrap().sources().len(), BUILT_IN.len());
+    }
+
+    #[test]
+    fn horizons_are_read_or_refused() {
+        assert_eq!("35d".parse(), Ok(Horizon(Some(Duration::from_secs(35 * 86_400)))));
+        assert_eq!("unlimited".parse(), Ok(Horizon(None)));
+        for wrong in ["", "d", "0d", "5", "-3d", "5 days", "99999999999999999999d"] {
+            assert!(wrong.parse::<Horizon>().is_err(), "{wrong}");
+        }
+    }
+}

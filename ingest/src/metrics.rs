@@ -1,0 +1,111 @@
+//! What operators see of this service. Counted per batch.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use processor::{model::Time, process::Processed, store::Written};
+
+pub fn describe() {
+    describe_counter!("screenline_messages_received_total", "Messages committed, whatever became of them");
+    describe_counter!("screenline_messages_rejected_total", "Messages of which nothing could be used");
+    describe_counter!("screenline_messages_ignored_total", "Messages without a reading");
+    describe_counter!("screenline_readings_decoded_total", "Readings and events found in messages");
+    describe_counter!("screenline_readings_stored_total", "Readings and events stored");
+    describe_counter!("screenline_readings_duplicate_total", "Readings and events that were there already");
+    describe_counter!("screenline_readings_conflict_total", "Other values for a key that was there already");
+    describe_counter!("screenline_readings_rejected_total", "Readings and events refused");
+    describe_counter!("screenline_readings_late_total", "Readings and events stored, and late");
+    describe_counter!("screenline_events_stored_total", "Events stored");
+    describe_counter!("screenline_rejections_total", "Rejections by reason");
+    describe_counter!("screenline_batches_total", "Batches committed, by path");
+    describe_counter!("screenline_write_failures_total", "Batches that failed and were tried again");
+    describe_counter!("screenline_broker_connections_lost_total", "Connections to the broker that ended");
+    describe_counter!(
+        "screenline_partitions_ensured_total",
+        "Days of a table looked for, and made where missing"
+    );
+    describe_counter!("screenline_rollups_written_total", "Rollup rows written");
+    describe_counter!("screenline_roller_rows_read_total", "Rows read to make rollups");
+    describe_counter!(
+        "screenline_roller_failures_total",
+        "Steps of the roller that failed and were tried again"
+    );
+    describe_gauge!("screenline_dirty_marks", "Buckets whose rollup is not yet true, open ones included");
+    describe_gauge!("screenline_unacknowledged_messages", "Messages received and not yet acknowledged");
+    describe_gauge!("screenline_unacknowledged_bytes", "Bytes of the budget in use");
+    describe_gauge!("screenline_ingest_lag_seconds", "Age of the oldest message being written");
+    describe_histogram!(
+        "screenline_commit_age_seconds",
+        "Age of a batch's first message at its acknowledgement"
+    );
+    describe_histogram!("screenline_decode_seconds", "Time to decode a batch");
+    describe_histogram!("screenline_write_seconds", "Time to write a batch, retries included");
+    describe_histogram!("screenline_roll_seconds", "Time of a step of the roller");
+}
+
+pub fn count(written: &Written, processed: &Processed) {
+    let counts = &written.counts;
+    let add = |name: &'static str, n: i64| counter!(name).increment(n.unsigned_abs());
+    add("screenline_messages_received_total", counts.received);
+    add("screenline_messages_rejected_total", counts.rejected_messages);
+    add("screenline_messages_ignored_total", counts.ignored);
+    add("screenline_readings_decoded_total", counts.decoded);
+    add("screenline_readings_stored_total", counts.stored);
+    add("screenline_readings_duplicate_total", counts.duplicate);
+    add("screenline_readings_conflict_total", counts.conflict);
+    add("screenline_readings_rejected_total", counts.rejected);
+    add("screenline_readings_late_total", counts.late);
+    add("screenline_events_stored_total", written.events);
+    let path = if written.staged { "staged" } else { "direct" };
+    counter!("screenline_batches_total", "path" => path).increment(1);
+    for rejection in &processed.rejections {
+        counter!("screenline_rejections_total", "reason" => rejection.reason.as_str()).increment(1);
+    }
+}
+
+/// State that is sampled, not counted.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    unacknowledged: AtomicI64,
+    unacknowledged_bytes: AtomicI64,
+    /// Receipt of the oldest message being written, in microseconds; 0 while nothing is.
+    oldest: AtomicI64,
+}
+
+impl Gauges {
+    pub fn arrived(&self, bytes: u32) {
+        self.unacknowledged.fetch_add(1, Relaxed);
+        self.unacknowledged_bytes.fetch_add(i64::from(bytes), Relaxed);
+    }
+
+    pub fn gone(&self, bytes: u32) {
+        self.unacknowledged.fetch_sub(1, Relaxed);
+        self.unacknowledged_bytes.fetch_sub(i64::from(bytes), Relaxed);
+    }
+
+    pub fn writing(&self, oldest: Option<Time>) {
+        self.oldest.store(oldest.map_or(0, Time::micros), Relaxed);
+    }
+}
+
+/// Publishes the gauges, for ever.
+pub async fn observe(gauges: Arc<Gauges>) {
+    let mut tick = tokio::time::interval(Duration::from_millis(250));
+    loop {
+        tick.tick().await;
+        gauge!("screenline_unacknowledged_messages").set(gauges.unacknowledged.load(Relaxed) as f64);
+        gauge!("screenline_unacknowledged_bytes").set(gauges.unacknowledged_bytes.load(Relaxed) as f64);
+        let lag = match gauges.oldest.load(Relaxed) {
+            0 => 0,
+            oldest => Time::from(Timestamp::now()).micros() - oldest,
+        };
+        gauge!("screenline_ingest_lag_seconds").set(lag.max(0) as f64 / 1e6);
+    }
+}

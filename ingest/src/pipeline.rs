@@ -1,0 +1,161 @@
+//! Decode, write, acknowledge. The next batch is decoded while one is written.
+
+use std::{
+    sync::{Arc, RwLock},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use jiff::Timestamp;
+use processor::{
+    mapping::Mapping,
+    model::{Batch, Time},
+    process::{Processed, process},
+    registry::{self, Registry},
+    service::{Backoff, compute},
+    store::{StoreError, Writer, Written},
+    validate::Rules,
+};
+use tokio::sync::mpsc;
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::{
+    batcher::{BatchLimits, Gathered, next_batch},
+    metrics::{self, Gauges},
+    subscriber::{Arrival, Receipt, acknowledge},
+};
+
+pub struct Pipeline {
+    pub mapping: Arc<Mapping>,
+    pub registry: Arc<RwLock<Registry>>,
+    pub rules: Rules,
+    pub writer: Writer,
+    pub gauges: Arc<Gauges>,
+}
+
+/// A decoded batch on its way to the tables.
+struct Decoded {
+    batch: Arc<Batch>,
+    processed: Processed,
+    receipts: Vec<Receipt>,
+}
+
+impl Pipeline {
+    /// Until `shutdown`; then writes what was received.
+    ///
+    /// # Errors
+    /// The database does not answer during the shutdown: the broker will deliver those messages again.
+    pub async fn run(
+        self,
+        mut arrivals: mpsc::Receiver<Arrival>,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let (decoded, mut to_write) = mpsc::channel::<Decoded>(1); // one decoded while one is written
+        let decoder = Decoder { mapping: self.mapping, registry: self.registry, rules: self.rules };
+        let decoding = {
+            let (decoder, shutdown) = (decoder.clone(), shutdown.clone());
+            tokio::spawn(async move {
+                let limits = BatchLimits::default();
+                while let Some(Gathered { batch, receipts }) =
+                    next_batch(&mut arrivals, &limits, &shutdown).await
+                {
+                    let batch = Arc::new(batch);
+                    let processed = decoder.decode(batch.clone()).await;
+                    if decoded.send(Decoded { batch, processed, receipts }).await.is_err() {
+                        return; // the writing side gave up
+                    }
+                }
+            })
+        };
+        let mut writing = Writing { decoder, writer: self.writer, gauges: self.gauges, shutdown };
+        while let Some(next) = to_write.recv().await {
+            writing.write(next).await?;
+        }
+        decoding.await.context("the decoder panicked")
+    }
+}
+
+/// The pure half, on every core.
+#[derive(Clone)]
+struct Decoder {
+    mapping: Arc<Mapping>,
+    registry: Arc<RwLock<Registry>>,
+    rules: Rules,
+}
+
+impl Decoder {
+    async fn decode(&self, batch: Arc<Batch>) -> Processed {
+        let decoder = self.clone();
+        let started = Instant::now();
+        let processed = compute(move || {
+            let registry = registry::read(&decoder.registry);
+            process(&batch.messages, &decoder.mapping, &registry, &decoder.rules)
+        });
+        let processed = processed.await;
+        ::metrics::histogram!("screenline_decode_seconds").record(started.elapsed().as_secs_f64());
+        processed
+    }
+}
+
+/// The half that talks to the database.
+struct Writing {
+    decoder: Decoder,
+    writer: Writer,
+    gauges: Arc<Gauges>,
+    shutdown: CancellationToken,
+}
+
+impl Writing {
+    async fn write(&mut self, decoded: Decoded) -> anyhow::Result<()> {
+        let Decoded { batch, mut processed, receipts } = decoded;
+        let started = Instant::now();
+        let oldest = batch.messages.first().map(|message| message.received_at);
+        self.gauges.writing(oldest);
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+        let written = loop {
+            match self.attempt(&batch, &mut processed).await {
+                Ok(written) => break written,
+                Err(error) => {
+                    ::metrics::counter!("screenline_write_failures_total").increment(1);
+                    if self.shutdown.is_cancelled() {
+                        return Err(error).context("write the last batch; its messages stay with the broker");
+                    }
+                    warn!(%error, messages = batch.messages.len(), "write failed, will retry");
+                    tokio::select! {
+                        () = tokio::time::sleep(backoff.next_wait()) => {}
+                        () = self.shutdown.cancelled() => {}
+                    }
+                }
+            }
+        };
+        acknowledge(receipts).await;
+        self.gauges.writing(None);
+        metrics::count(&written, &processed);
+        ::metrics::histogram!("screenline_write_seconds").record(started.elapsed().as_secs_f64());
+        if let Some(oldest) = oldest {
+            let age = Time::from(Timestamp::now()).micros() - oldest.micros();
+            ::metrics::histogram!("screenline_commit_age_seconds").record(age as f64 / 1e6);
+        }
+        Ok(())
+    }
+
+    async fn attempt(
+        &mut self,
+        batch: &Arc<Batch>,
+        processed: &mut Processed,
+    ) -> Result<Written, StoreError> {
+        if !processed.proposals.is_empty() {
+            self.writer.register(&processed.proposals).await?;
+            *processed = self.decoder.decode(batch.clone()).await;
+        }
+        self.writer.write(batch, processed).await
+    }
+}
+
+/// Readings before it were dropped by retention.
+pub async fn raw_floor(client: &Client) -> Result<Option<Time>, StoreError> {
+    let row = client.query_one("SELECT raw_floor FROM city", &[]).await?;
+    Ok(row.get::<_, Option<Timestamp>>(0).map(Time::from))
+}

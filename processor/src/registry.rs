@@ -1,0 +1,101 @@
+//! The sensors and series a city knows, in memory.
+
+mod import;
+mod load;
+mod register;
+
+use std::{collections::HashMap, str::FromStr};
+
+pub use import::{ImportError, Imported, import};
+pub use load::{read, write};
+pub use register::register;
+
+use crate::model::{Series, SeriesId, series::part_of};
+
+/// Whether a sensor that nobody announced is taken in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admission {
+    /// From its first valid reading on, marked unreviewed.
+    Open,
+    /// Its readings are rejected.
+    Closed,
+}
+
+/// More series than any city of one database has; stops a sender that invents names.
+pub const SERIES_MAX: usize = 2_000_000;
+
+/// A snapshot of `sensor` and `series`. About 150 bytes a series.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    pub admission: Admission,
+    sensors: HashMap<Box<str>, Sensor>,
+    by_id: HashMap<SeriesId, Series>,
+    version: i64,
+    last_id: i32,
+}
+
+#[derive(Clone, Debug)]
+struct Sensor {
+    part: i16,
+    /// A sensor has few metrics: searched one by one.
+    series: Vec<(Box<str>, SeriesId)>,
+}
+
+impl Registry {
+    pub fn new(admission: Admission) -> Self {
+        Registry { admission, sensors: HashMap::new(), by_id: HashMap::new(), version: -1, last_id: 0 }
+    }
+
+    pub fn knows_sensor(&self, sensor: &str) -> bool {
+        self.sensors.contains_key(sensor)
+    }
+
+    pub fn find(&self, sensor: &str, metric: &str) -> Option<&Series> {
+        let (_, id) = self.sensors.get(sensor)?.series.iter().find(|(known, _)| **known == *metric)?;
+        self.by_id.get(id)
+    }
+
+    pub fn series(&self, id: SeriesId) -> Option<&Series> {
+        self.by_id.get(&id)
+    }
+
+    /// Every series, in no order.
+    pub fn all_series(&self) -> impl Iterator<Item = &Series> {
+        self.by_id.values()
+    }
+
+    pub fn series_count(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Takes in a sensor, known or not.
+    pub fn add_sensor(&mut self, sensor: &str) {
+        if !self.sensors.contains_key(sensor) {
+            self.sensors.insert(sensor.into(), Sensor { part: part_of(sensor), series: Vec::new() });
+        }
+    }
+
+    /// Takes in a series and its sensor, or replaces what was known of them.
+    pub fn add_series(&mut self, sensor: &str, metric: &str, mut series: Series) {
+        self.add_sensor(sensor);
+        let Some(known) = self.sensors.get_mut(sensor) else { return };
+        series.part = known.part;
+        if !known.series.iter().any(|(_, id)| *id == series.id) {
+            known.series.push((metric.into(), series.id));
+        }
+        self.last_id = self.last_id.max(series.id.0);
+        self.by_id.insert(series.id, series);
+    }
+}
+
+impl FromStr for Admission {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "open" => Ok(Admission::Open),
+            "closed" => Ok(Admission::Closed),
+            other => Err(format!("{other:?} is neither open nor closed")),
+        }
+    }
+}

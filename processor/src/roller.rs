@@ -1,0 +1,232 @@
+//! Marks become rollups. A step takes marks FIRST and reads after: a writer that commits later leaves marks of its
+//! own, so its buckets are computed again. A crash rolls the deletion back with everything else.
+
+mod tables;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, RwLock},
+    time::{Duration, Instant},
+};
+
+use jiff::tz::TimeZone;
+use tokio_postgres::Client;
+
+use crate::{
+    aggregate,
+    model::{Level, Series, SeriesId, Time, series::PARTS},
+    registry::{self, Registry},
+    service::compute,
+    store::{StoreError, connect},
+};
+
+/// What a step did.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Rolled {
+    /// Rollup rows written; 0 where nothing was due.
+    pub rollups: u64,
+    /// Readings and events, or narrower rollups, read for them.
+    pub read: u64,
+    /// Whether closed buckets may still be marked.
+    pub more: bool,
+}
+
+/// Keeps the rollups of one database true. One roller works at a time, whichever process it lives in.
+pub struct Roller {
+    url: String,
+    client: Option<Client>,
+    registry: Arc<RwLock<Registry>>,
+    zone: TimeZone,
+    /// Buckets a step takes; follows the rows they hold, so that a step's memory stays bounded.
+    buckets_at_once: i64,
+    tidied: Option<Instant>,
+}
+
+const BUCKETS_MAX: i64 = 1_152; // four days
+/// Rows a step aims at: 40 bytes each, so a step stays near 100 MB.
+const ROWS_WANTED: u64 = 1_000_000;
+/// "screenro" in ASCII.
+const ROLLER_LOCK: i64 = 0x7363_7265_656e_726f;
+const TIDY_EVERY: Duration = Duration::from_secs(60);
+
+/// Marked buckets of one level, with the marked parts of each.
+type Marks = BTreeMap<Time, BTreeSet<i16>>;
+
+impl Roller {
+    pub fn new(url: &str, registry: Arc<RwLock<Registry>>, zone: TimeZone) -> Self {
+        Roller { url: url.to_owned(), client: None, registry, zone, buckets_at_once: 48, tidied: None }
+    }
+
+    /// Takes the oldest marks of closed buckets, at one level, and makes their rollups true. Open buckets are left:
+    /// they are answered from readings.
+    ///
+    /// # Errors
+    /// The database fails; the marks stay, and the next step opens a new connection.
+    pub async fn step(&mut self) -> Result<Rolled, StoreError> {
+        let client = match self.client.take() {
+            Some(client) if !client.is_closed() => client,
+            _ => connect(&self.url, "screenline-roller").await?,
+        };
+        Registry::refresh(&self.registry, &client).await?;
+        let mut rolled = Rolled::default();
+        for level in Level::ALL {
+            let one = self.roll(&client, level).await?;
+            rolled = Rolled {
+                rollups: rolled.rollups + one.rollups,
+                read: rolled.read + one.read,
+                more: one.more,
+            };
+            if one.more {
+                break; // wider buckets would only be computed again
+            }
+        }
+        if self.tidied.is_none_or(|at| TIDY_EVERY <= at.elapsed()) {
+            tables::tidy(&client).await?;
+            self.tidied = Some(Instant::now());
+        }
+        self.client = Some(client);
+        Ok(rolled)
+    }
+
+    /// Marks of every level, up to a million.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn pending(&mut self) -> Result<i64, StoreError> {
+        let Some(client) = &self.client else { return Ok(0) };
+        let count = "SELECT count(*) FROM (SELECT FROM dirty LIMIT 1000000) AS some";
+        Ok(client.query_one(count, &[]).await?.get(0))
+    }
+
+    async fn roll(&mut self, client: &Client, level: Level) -> Result<Rolled, StoreError> {
+        client.batch_execute("BEGIN").await?;
+        let lock = client.query_one("SELECT pg_try_advisory_xact_lock($1), now()", &[&ROLLER_LOCK]).await?;
+        let now: Time = lock.get::<_, jiff::Timestamp>(1).into();
+        let open = level.start(now, &self.zone);
+        let marks = match lock.get(0) {
+            true => tables::take_marks(client, level, open, self.buckets_at_once).await?,
+            false => Marks::new(), // another process rolls
+        };
+        if marks.is_empty() {
+            client.batch_execute("ROLLBACK").await?;
+            return Ok(Rolled::default());
+        }
+        // The marks may be of series that another process registered a moment ago.
+        Registry::refresh(&self.registry, client).await?;
+        let (rollups, read) = match level {
+            Level::FiveMinutes => self.from_readings(client, &marks).await?,
+            Level::Hour | Level::Day => self.from_five_minutes(client, level, &marks).await?,
+        };
+        let written = tables::replace(client, level, &rollups, &self.registry, &self.zone).await?;
+        if level == Level::FiveMinutes {
+            for wider in [Level::Hour, Level::Day] {
+                tables::mark(client, wider, &marks, &self.zone).await?;
+            }
+        }
+        client.batch_execute("COMMIT").await?;
+        let full = self.buckets_at_once <= marks.len() as i64;
+        self.buckets_at_once = match read {
+            few if few < ROWS_WANTED / 2 => (self.buckets_at_once * 2).min(BUCKETS_MAX),
+            many if ROWS_WANTED * 2 < many => (self.buckets_at_once / 2).max(1),
+            _ => self.buckets_at_once,
+        };
+        Ok(Rolled { rollups: written, read, more: full })
+    }
+
+    async fn from_readings(
+        &self,
+        client: &Client,
+        marks: &Marks,
+    ) -> Result<(Vec<aggregate::Rollup>, u64), StoreError> {
+        let mut rows = Vec::new();
+        let reach = self.reach(marks);
+        for span in spans(marks, reach, |start| Level::FiveMinutes.end(start, &self.zone)) {
+            let wanted = self.series_of(&span.parts);
+            let end = Time::from_micros(span.end.micros() + reach);
+            tables::read_facts(client, span.start, end, wanted.as_deref(), &mut rows).await?;
+        }
+        let read = rows.len() as u64;
+        let (marks, registry) = (marks.clone(), self.registry.clone());
+        let rollups = compute(move || {
+            let entries: Vec<aggregate::Entry> = {
+                let registry = registry::read(&registry);
+                let entry = |row: &tables::Fact| {
+                    let series = registry.series(row.series)?;
+                    let bucket = Level::FiveMinutes.start(series.bucket_time(row.time), &TimeZone::UTC);
+                    let marked = marks.get(&bucket).is_some_and(|parts| parts.contains(&series.part));
+                    let &tables::Fact { series, time, value, quality } = row;
+                    marked.then_some(aggregate::Entry { series, bucket, time, value, quality })
+                };
+                rows.iter().filter_map(entry).collect()
+            };
+            aggregate::buckets(entries)
+        });
+        Ok((rollups.await, read))
+    }
+
+    async fn from_five_minutes(
+        &self,
+        client: &Client,
+        level: Level,
+        marks: &Marks,
+    ) -> Result<(Vec<aggregate::Rollup>, u64), StoreError> {
+        let mut narrow = Vec::new();
+        for span in spans(marks, 0, |start| level.end(start, &self.zone)) {
+            let wanted = self.series_of(&span.parts);
+            tables::read_rollups(client, span.start, span.end, wanted.as_deref(), &mut narrow).await?;
+        }
+        let read = narrow.len() as u64;
+        let (marks, registry, zone) = (marks.clone(), self.registry.clone(), self.zone.clone());
+        let rollups = compute(move || {
+            let mut wide = aggregate::widen(narrow, |time| level.start(time, &zone));
+            let registry = registry::read(&registry);
+            wide.retain(|rollup| {
+                let part = registry.series(rollup.series).map(|series| series.part);
+                part.is_some_and(|part| marks.get(&rollup.bucket).is_some_and(|parts| parts.contains(&part)))
+            });
+            wide
+        });
+        Ok((rollups.await, read))
+    }
+
+    /// The longest interval in microseconds among the marked parts: one that starts in a bucket may end, and be
+    /// stored, that much after the bucket's end.
+    fn reach(&self, marks: &Marks) -> i64 {
+        let parts: BTreeSet<i16> = marks.values().flatten().copied().collect();
+        let registry = registry::read(&self.registry);
+        let marked = registry.all_series().filter(|series| parts.contains(&series.part));
+        marked.map(Series::interval_micros).max().unwrap_or(0)
+    }
+
+    /// The series of some parts; no list where they are much of the city and naming them would cost more than
+    /// skipping the rest.
+    fn series_of(&self, parts: &BTreeSet<i16>) -> Option<Vec<SeriesId>> {
+        if (PARTS / 4) as usize <= parts.len() {
+            return None;
+        }
+        let registry = registry::read(&self.registry);
+        let wanted = registry.all_series().filter(|series| parts.contains(&series.part));
+        Some(wanted.map(|series| series.id).collect())
+    }
+}
+
+/// Marked buckets read in one go, with at most `reach` between them: so no row is read twice.
+struct Span {
+    start: Time,
+    end: Time,
+    parts: BTreeSet<i16>,
+}
+
+fn spans(marks: &Marks, reach: i64, end: impl Fn(Time) -> Time) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
+    for (start, parts) in marks {
+        match spans.last_mut() {
+            Some(last) if start.micros() <= last.end.micros() + reach => {
+                last.end = end(*start);
+                last.parts.extend(parts);
+            }
+            _ => spans.push(Span { start: *start, end: end(*start), parts: parts.clone() }),
+        }
+    }
+    spans
+}

@@ -1,0 +1,250 @@
+//! The roller's SQL.
+
+use std::{collections::BTreeSet, sync::RwLock};
+
+use jiff::{Timestamp, tz::TimeZone};
+use tokio_postgres::Client;
+
+use super::{Marks, ROLLER_LOCK};
+use crate::{
+    aggregate::Rollup,
+    model::{Level, Quality, SeriesId, State, Time, state::Values},
+    registry::{self, Registry},
+    store::{Counts, StoreError, read_copy},
+};
+
+/// A stored reading, or a stored event with the value 1.
+#[derive(Clone, Copy)]
+pub(super) struct Fact {
+    pub series: SeriesId,
+    pub time: Time,
+    pub value: f64,
+    pub quality: Quality,
+}
+
+/// Deletes the marks of the oldest buckets before `open` and says which they were.
+pub(super) async fn take_marks(
+    client: &Client,
+    level: Level,
+    open: Time,
+    buckets: i64,
+) -> Result<Marks, StoreError> {
+    let rows = client
+        .query(
+            "WITH taken AS (
+                 DELETE FROM dirty
+                 WHERE level = $1 AND bucket IN (
+                     SELECT DISTINCT bucket FROM dirty WHERE level = $1 AND bucket < $2 ORDER BY bucket LIMIT $3
+                 )
+                 RETURNING bucket, part
+             )
+             SELECT DISTINCT bucket, part FROM taken",
+            &[&level.number(), &open.timestamp(), &buckets],
+        )
+        .await?;
+    let mut marks = Marks::new();
+    for row in rows {
+        marks.entry(row.get::<_, Timestamp>(0).into()).or_default().insert(row.get(1));
+    }
+    Ok(marks)
+}
+
+/// Marks the wider buckets that hold some five-minute buckets.
+pub(super) async fn mark(
+    client: &Client,
+    level: Level,
+    marks: &Marks,
+    zone: &TimeZone,
+) -> Result<(), StoreError> {
+    let wider: BTreeSet<(Time, i16)> = marks
+        .iter()
+        .flat_map(|(bucket, parts)| {
+            let start = level.start(*bucket, zone);
+            parts.iter().map(move |part| (start, *part))
+        })
+        .collect();
+    let buckets: Vec<Timestamp> = wider.iter().map(|(bucket, _)| bucket.timestamp()).collect();
+    let parts: Vec<i16> = wider.iter().map(|(_, part)| *part).collect();
+    client
+        .execute(
+            "INSERT INTO dirty (level, bucket, part, batch)
+             SELECT $1, bucket, part, 0 FROM unnest($2::timestamptz[], $3::int2[]) AS mark (bucket, part)",
+            &[&level.number(), &buckets, &parts],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Readings and events with `start <= time < end`, of some series or of all.
+pub(super) async fn read_facts(
+    client: &Client,
+    start: Time,
+    end: Time,
+    series: Option<&[SeriesId]>,
+    facts: &mut Vec<Fact>,
+) -> Result<(), StoreError> {
+    let of_series = of_series(series);
+    for (table, value) in [("reading", "value"), ("event", "1::float8")] {
+        let copy = format!(
+            "COPY (SELECT time, series_id, {value}, quality FROM {table}
+                   WHERE '{start}' <= time AND time < '{end}' {of_series}) TO STDOUT (FORMAT binary)"
+        );
+        read_copy(client, &copy, |row| {
+            let (time, series) = (row.time()?, SeriesId(row.int4()?));
+            facts.push(Fact { series, time, value: row.float8()?, quality: Quality(row.int4()?) });
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Five-minute rollups with `start <= bucket < end`, of some series or of all.
+pub(super) async fn read_rollups(
+    client: &Client,
+    start: Time,
+    end: Time,
+    series: Option<&[SeriesId]>,
+    rollups: &mut Vec<Rollup>,
+) -> Result<(), StoreError> {
+    let of_series = of_series(series);
+    let copy = format!(
+        "COPY (SELECT bucket, series_id, count, flagged, sum, residue, min, max, first, first_time, last, last_time
+               FROM rollup_5m WHERE '{start}' <= bucket AND bucket < '{end}' {of_series}) TO STDOUT (FORMAT binary)"
+    );
+    read_copy(client, &copy, |row| {
+        let (bucket, series) = (row.time()?, SeriesId(row.int4()?));
+        let (count, flagged) = (row.int8()?, row.int8()?);
+        let numbers = [(); 5].map(|()| row.optional_float8());
+        let [sum, residue, min, max, first] = numbers;
+        let (first, first_time) = (first?, row.optional_time()?);
+        let (last, last_time) = (row.optional_float8()?, row.optional_time()?);
+        let values = match (sum?, residue?, min?, max?, first.zip(first_time), last.zip(last_time)) {
+            (Some(sum), Some(residue), Some(min), Some(max), Some((first, at)), Some((last, until))) => {
+                Some(Values { sum, residue, min, max, first: (at, first), last: (until, last) })
+            }
+            _ => None,
+        };
+        rollups.push(Rollup { series, bucket, state: State { count, flagged, values } });
+        Ok(())
+    })
+    .await
+}
+
+fn of_series(series: Option<&[SeriesId]>) -> String {
+    series.map_or_else(String::new, |ids| {
+        let ids: Vec<String> = ids.iter().map(|id| id.0.to_string()).collect();
+        format!("AND series_id = ANY('{{{}}}'::int4[])", ids.join(","))
+    })
+}
+
+/// Rows that one statement replaces.
+const ROWS_AT_ONCE: usize = 20_000;
+
+/// Writes rollups over what was there. Returns how many.
+pub(super) async fn replace(
+    client: &Client,
+    level: Level,
+    rollups: &[Rollup],
+    registry: &RwLock<Registry>,
+    zone: &TimeZone,
+) -> Result<u64, StoreError> {
+    let (day_columns, day_values, day_update) = match level {
+        Level::Day => {
+            (", ends, time_zone", ", ends, $15", ", ends = excluded.ends, time_zone = excluded.time_zone")
+        }
+        _ => ("", "", ""),
+    };
+    let columns = "bucket, series_id, count, flagged, expected, sum, residue, min, max, first, first_time, last, last_time";
+    let updates: Vec<String> =
+        columns.split(", ").skip(2).map(|column| format!("{column} = excluded.{column}")).collect();
+    let statement = format!(
+        "INSERT INTO {} ({columns}{day_columns})
+         SELECT {columns}{day_values}
+         FROM unnest($1::timestamptz[], $2::int4[], $3::int8[], $4::int8[], $5::float8[], $6::float8[], $7::float8[],
+                     $8::float8[], $9::float8[], $10::float8[], $11::timestamptz[], $12::float8[], $13::timestamptz[],
+                     $14::timestamptz[])
+              AS new ({columns}, ends)
+         ON CONFLICT (bucket, series_id) DO UPDATE SET {}{day_update}",
+        level.table(),
+        updates.join(", ")
+    );
+    let statement = client.prepare(&statement).await?;
+    let zone_name = zone.iana_name().unwrap_or("UTC");
+    let mut written = 0;
+    for chunk in rollups.chunks(ROWS_AT_ONCE) {
+        let of = |number: fn(&Values) -> f64| -> Vec<Option<f64>> {
+            chunk.iter().map(|rollup| rollup.state.values.as_ref().map(number)).collect()
+        };
+        let when = |time: fn(&Values) -> Time| -> Vec<Option<Timestamp>> {
+            chunk
+                .iter()
+                .map(|rollup| rollup.state.values.as_ref().map(|values| time(values).timestamp()))
+                .collect()
+        };
+        let buckets: Vec<Timestamp> = chunk.iter().map(|rollup| rollup.bucket.timestamp()).collect();
+        let series: Vec<i32> = chunk.iter().map(|rollup| rollup.series.0).collect();
+        let counts: Vec<i64> = chunk.iter().map(|rollup| rollup.state.count).collect();
+        let flagged: Vec<i64> = chunk.iter().map(|rollup| rollup.state.flagged).collect();
+        let ends: Vec<Time> = chunk.iter().map(|rollup| level.end(rollup.bucket, zone)).collect();
+        let expected: Vec<Option<f64>> = {
+            let registry = registry::read(registry);
+            let expected = |(rollup, end): (&Rollup, &Time)| {
+                let interval_s = registry.series(rollup.series)?.interval_s?;
+                Some((end.micros() - rollup.bucket.micros()) as f64 / 1e6 / f64::from(interval_s))
+            };
+            chunk.iter().zip(&ends).map(expected).collect()
+        };
+        let ends: Vec<Timestamp> = ends.into_iter().map(Time::timestamp).collect();
+        let (sum, residue, min, max) = (of(|v| v.sum), of(|v| v.residue), of(|v| v.min), of(|v| v.max));
+        let (first, first_time) = (of(|v| v.first.1), when(|v| v.first.0));
+        let (last, last_time) = (of(|v| v.last.1), when(|v| v.last.0));
+        let mut parameters: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> = vec![
+            &buckets,
+            &series,
+            &counts,
+            &flagged,
+            &expected,
+            &sum,
+            &residue,
+            &min,
+            &max,
+            &first,
+            &first_time,
+            &last,
+            &last_time,
+            &ends,
+        ];
+        if level == Level::Day {
+            parameters.push(&zone_name);
+        }
+        written += client.execute(&statement, &parameters).await?;
+    }
+    Ok(written)
+}
+
+/// Folds the ledger to one row a source and hour, and forgets batches that nobody will ask for again.
+pub(super) async fn tidy(client: &Client) -> Result<(), StoreError> {
+    let columns = Counts::COLUMNS.join(", ");
+    let sums = Counts::COLUMNS.map(|column| format!("sum({column})::int8")).join(", ");
+    client.batch_execute("BEGIN").await?;
+    let lock = client.query_one("SELECT pg_try_advisory_xact_lock($1)", &[&ROLLER_LOCK]).await?;
+    if lock.get(0) {
+        client
+            .batch_execute(&format!(
+                "WITH loose AS (
+                     DELETE FROM ledger l USING (
+                         SELECT source, hour FROM ledger GROUP BY source, hour HAVING 1 < count(*)
+                     ) many
+                     WHERE l.source = many.source AND l.hour = many.hour
+                     RETURNING l.*
+                 )
+                 INSERT INTO ledger (source, hour, {columns})
+                 SELECT source, hour, {sums} FROM loose GROUP BY source, hour;
+                 DELETE FROM batch WHERE at < now() - INTERVAL '1 day'"
+            ))
+            .await?;
+    }
+    client.batch_execute("COMMIT").await?;
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! The tables: connect, migrate, write a batch in one transaction, read readings back.
+
+mod account;
+mod connect;
+mod copy;
+mod migrate;
+mod partition;
+mod recent;
+mod rows;
+mod tally;
+mod write;
+
+pub use account::{Account, account};
+pub use connect::connect;
+pub use copy::{CopyFrames, read_copy};
+pub use migrate::{Level, StorageChoice, available_level, migrate};
+pub use tally::{Counts, Tally};
+pub use write::{Writer, Written};
+
+use std::error::Error as _;
+
+use tokio_postgres::error::SqlState;
+
+/// What can go wrong between us and the database.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error(
+        "the database address is not usable: {0}; expected postgres://user@host:port/name or host=/socket/folder user=... dbname=..."
+    )]
+    Address(String),
+    #[error("database: {}", explain(.0))]
+    Database(#[from] tokio_postgres::Error),
+    #[error("{0}")]
+    Unfit(String),
+}
+
+impl StoreError {
+    /// Whether the connection is gone and a new one may help.
+    pub fn lost_connection(&self) -> bool {
+        match self {
+            StoreError::Database(error) => {
+                error.is_closed()
+                    || error
+                        .code()
+                        .is_none_or(|code| code.code().starts_with("08") || code.code().starts_with("57"))
+            }
+            _ => false,
+        }
+    }
+
+    fn is_duplicate_key(&self) -> bool {
+        matches!(self, StoreError::Database(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION))
+    }
+}
+
+/// The server's own words: the driver's Display says no more than "db error".
+fn explain(error: &tokio_postgres::Error) -> String {
+    match (error.as_db_error(), error.source()) {
+        (Some(db), _) => {
+            let detail = db.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
+            format!("{} [{}]{detail}", db.message(), db.code().code())
+        }
+        (None, Some(source)) => format!("{error}: {source}"),
+        (None, None) => error.to_string(),
+    }
+}

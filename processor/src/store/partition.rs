@@ -1,0 +1,113 @@
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use tokio_postgres::Client;
+use tracing::debug;
+
+use super::{Level, StoreError};
+use crate::model::Time;
+
+const DAY: i64 = 86_400_000_000;
+/// Days that may be made at once: two months of history arriving together.
+const BURST: f64 = 60.0;
+/// Days made a second after that: a sensor with a mad clock must not fill the catalogue faster than people look.
+const PER_SECOND: f64 = 20.0;
+/// Days that one transaction makes: each holds a lock on its table.
+const AT_ONCE: usize = 16;
+
+/// Makes the days of `reading` and `event` before the batch that needs them, in short transactions of their own.
+#[derive(Debug)]
+pub struct Partitions {
+    level: Level,
+    known: [BTreeSet<i64>; 2],
+    allowance: f64,
+    refilled: Instant,
+}
+
+const TABLES: [&str; 2] = ["reading", "event"];
+
+impl Partitions {
+    pub fn new(level: Level) -> Self {
+        Partitions { level, known: Default::default(), allowance: BURST, refilled: Instant::now() }
+    }
+
+    /// # Errors
+    /// The database fails.
+    pub async fn ensure(
+        &mut self,
+        client: &mut Client,
+        table: &'static str,
+        times: impl Iterator<Item = Time>,
+    ) -> Result<(), StoreError> {
+        let which = TABLES.iter().position(|name| *name == table).unwrap_or(0);
+        let mut missing: Vec<i64> = Vec::new();
+        for time in times {
+            let day = time.micros().div_euclid(DAY);
+            if missing.last() != Some(&day) && !self.known[which].contains(&day) {
+                missing.push(day);
+            }
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        for days in missing.chunks(AT_ONCE) {
+            self.wait(days.len() as f64).await;
+            self.create(client, table, days).await?;
+            self.known[which].extend(days);
+            metrics::counter!("screenline_partitions_ensured_total", "table" => table)
+                .increment(days.len() as u64);
+        }
+        Ok(())
+    }
+
+    async fn wait(&mut self, days: f64) {
+        let now = Instant::now();
+        self.allowance = (self.allowance + (now - self.refilled).as_secs_f64() * PER_SECOND).min(BURST);
+        self.refilled = now;
+        self.allowance -= days;
+        if self.allowance < 0.0 {
+            tokio::time::sleep(Duration::from_secs_f64(-self.allowance / PER_SECOND)).await;
+        }
+    }
+
+    async fn create(&self, client: &mut Client, table: &str, days: &[i64]) -> Result<(), StoreError> {
+        let transaction = client.transaction().await?;
+        // Two writers may need the same day; the second finds it made.
+        let lock = "SELECT pg_advisory_xact_lock(hashtext('screenline partitions'))";
+        transaction.execute(lock, &[]).await?;
+        let mut made = 0;
+        for day in days {
+            let start = Time::from_micros(day * DAY);
+            let end = Time::from_micros((day + 1) * DAY);
+            let sql = match self.level {
+                Level::Plain => {
+                    let name = format!("{table}_{}", start.timestamp().strftime("%Y%m%d"));
+                    let there = transaction.query_one("SELECT to_regclass($1) IS NOT NULL", &[&name]).await?;
+                    if there.get(0) {
+                        continue;
+                    }
+                    // Made apart and then attached: CREATE TABLE ... PARTITION OF would lock out every reader.
+                    format!(
+                        "CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
+                         ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{start}') TO ('{end}')"
+                    )
+                }
+                // A chunk is made by a row that is gone again before anyone can see it.
+                Level::TimescaleApache | Level::Timescale => {
+                    let column = if table == "event" { "event_id" } else { "value" };
+                    format!(
+                        "INSERT INTO {table} (time, series_id, quality, received_at, {column})
+                             VALUES ('{start}', 0, 0, '{start}', 0);
+                         DELETE FROM {table} WHERE time = '{start}' AND series_id = 0"
+                    )
+                }
+            };
+            transaction.batch_execute(&sql).await?;
+            made += 1;
+        }
+        transaction.commit().await?;
+        debug!(table, days = made, "made partitions");
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+use std::borrow::Cow;
+
+use super::CopyFrames;
+use crate::model::{Event, Quality, Reading, SeriesId, Time, reading::fingerprint_of_value};
+
+/// The key of a reading (its event is 0) or of an event.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Key {
+    pub time: Time,
+    pub series: SeriesId,
+    pub event: i64,
+}
+
+/// A row of `reading` or of `event`: the two tables are written in the same way.
+pub trait Fact: Sync {
+    const TABLE: &'static str;
+    const COLUMNS: &'static str;
+    /// The columns of the unique key.
+    const KEY: &'static str;
+    /// What the database must say of a kept row so that it can be compared: see [`Fact::kept_fingerprint`].
+    const COMPARED: &'static str;
+
+    fn key(&self) -> Key;
+    fn fingerprint(&self) -> i64;
+    fn quality(&self) -> Quality;
+    fn message(&self) -> u32;
+    fn encode(&self, received_at: Time, frames: &mut CopyFrames);
+    /// The fingerprint of a kept row, from the columns `KEY, COMPARED`.
+    fn kept(row: &tokio_postgres::Row) -> (Key, i64);
+    /// The number and the text that `conflict` keeps.
+    fn conflicting(&self) -> (Option<f64>, Option<Cow<'_, str>>);
+    const IS_EVENT: bool;
+    /// The column of the kept row that stands beside a conflicting number.
+    const KEPT_VALUE: &'static str;
+}
+
+fn time_of(row: &tokio_postgres::Row, column: usize) -> Time {
+    row.get::<_, jiff::Timestamp>(column).into()
+}
+
+impl Fact for Reading {
+    const TABLE: &'static str = "reading";
+    const COLUMNS: &'static str = "time, value, series_id, quality, received_at";
+    const KEY: &'static str = "time, series_id";
+    const COMPARED: &'static str = "value";
+    const IS_EVENT: bool = false;
+    const KEPT_VALUE: &'static str = "value";
+
+    fn key(&self) -> Key {
+        Key { time: self.time, series: self.series, event: 0 }
+    }
+
+    fn fingerprint(&self) -> i64 {
+        Reading::fingerprint(self)
+    }
+
+    fn quality(&self) -> Quality {
+        self.quality
+    }
+
+    fn message(&self) -> u32 {
+        self.message
+    }
+
+    fn encode(&self, received_at: Time, frames: &mut CopyFrames) {
+        frames.row(5);
+        frames.time(self.time);
+        frames.float8(self.value);
+        frames.int4(self.series.0);
+        frames.int4(self.quality.0);
+        frames.time(received_at);
+    }
+
+    fn kept(row: &tokio_postgres::Row) -> (Key, i64) {
+        let key = Key { time: time_of(row, 0), series: SeriesId(row.get(1)), event: 0 };
+        (key, fingerprint_of_value(row.get(2)))
+    }
+
+    fn conflicting(&self) -> (Option<f64>, Option<Cow<'_, str>>) {
+        (Some(self.value), None)
+    }
+}
+
+impl Fact for Event {
+    const TABLE: &'static str = "event";
+    const COLUMNS: &'static str =
+        "time, event_id, speed, length, on_time_s, series_id, quality, received_at, class";
+    const KEY: &'static str = "time, series_id, event_id";
+    const COMPARED: &'static str = "speed, length, on_time_s, class";
+    const IS_EVENT: bool = true;
+    const KEPT_VALUE: &'static str = "speed";
+
+    fn key(&self) -> Key {
+        Key { time: self.time, series: self.series, event: self.id }
+    }
+
+    fn fingerprint(&self) -> i64 {
+        Event::fingerprint(self)
+    }
+
+    fn quality(&self) -> Quality {
+        self.quality
+    }
+
+    fn message(&self) -> u32 {
+        self.message
+    }
+
+    fn encode(&self, received_at: Time, frames: &mut CopyFrames) {
+        frames.row(9);
+        frames.time(self.time);
+        frames.int8(self.id);
+        frames.optional_float8(self.speed_kmh);
+        frames.optional_float8(self.length_m);
+        frames.optional_float8(self.on_time_s);
+        frames.int4(self.series.0);
+        frames.int4(self.quality.0);
+        frames.time(received_at);
+        frames.optional_text(self.class.as_deref());
+    }
+
+    fn kept(row: &tokio_postgres::Row) -> (Key, i64) {
+        let kept = Event {
+            time: time_of(row, 0),
+            series: SeriesId(row.get(1)),
+            id: row.get(2),
+            speed_kmh: row.get(3),
+            length_m: row.get(4),
+            on_time_s: row.get(5),
+            class: row.get::<_, Option<String>>(6).map(Into::into),
+            quality: Quality::GOOD,
+            message: 0,
+        };
+        (Fact::key(&kept), Event::fingerprint(&kept))
+    }
+
+    fn conflicting(&self) -> (Option<f64>, Option<Cow<'_, str>>) {
+        (self.speed_kmh, Some(self.to_string().into()))
+    }
+}

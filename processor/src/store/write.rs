@@ -1,0 +1,568 @@
+//! A batch is one transaction: facts, marks, rejections, conflicts and the ledger commit together or not at all.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::{Arc, RwLock},
+};
+
+use tokio_postgres::{Client, Statement};
+use tracing::debug;
+
+use super::{
+    CopyFrames, Counts, Level, StoreError, Tally, connect,
+    partition::Partitions,
+    recent::RecentKeys,
+    rows::{Fact, Key},
+};
+use crate::{
+    model::{
+        Batch, BatchId, Event, Proposal, Quality, Reading, SeriesId, Time,
+        bucket::{FIVE_MINUTES, HOUR},
+    },
+    process::{Outcome, Processed},
+    registry::{self, Registry},
+};
+
+/// What became of a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Written {
+    pub counts: Counts,
+    /// Of the stored: how many are events.
+    pub events: i64,
+    /// Whether the batch took the path through a temporary table.
+    pub staged: bool,
+}
+
+/// Memory for keys committed not long ago: about half a million, minutes of a city's redeliveries.
+const RECENT_BYTES: usize = 32 << 20;
+/// A payload is kept to this length in `rejection`; its hash is of the whole.
+const KEPT_PAYLOAD_BYTES: usize = 64 << 10;
+const KEPT_TOPIC_CHARS: usize = 1024;
+/// The name under which messages without a source stand in the tables.
+const UNMAPPED: &str = "unmapped";
+
+/// Writes batches on one connection, which it opens, and opens again after an error.
+pub struct Writer {
+    url: String,
+    connection: Option<Connection>,
+    partitions: Partitions,
+    registry: Arc<RwLock<Registry>>,
+    sources: Vec<Arc<str>>,
+    recent: RecentKeys,
+    suspicion: Suspicion,
+    /// What the batch whose COMMIT was sent last would have written.
+    unsettled: Option<(BatchId, Written)>,
+}
+
+struct Connection {
+    client: Client,
+    claim: Statement,
+    mark: Statement,
+    account: Statement,
+}
+
+impl Writer {
+    pub fn new(url: &str, level: Level, registry: Arc<RwLock<Registry>>, sources: Vec<Arc<str>>) -> Self {
+        let suspicion = Suspicion::new(sources.len() + 1);
+        Writer {
+            url: url.to_owned(),
+            connection: None,
+            partitions: Partitions::new(level),
+            registry,
+            sources,
+            recent: RecentKeys::within(RECENT_BYTES),
+            suspicion,
+            unsettled: None,
+        }
+    }
+
+    /// Takes proposed series into the registry.
+    ///
+    /// # Errors
+    /// The database fails; calling again is safe.
+    pub async fn register(&mut self, proposals: &[Proposal]) -> Result<(), StoreError> {
+        let mut connection = self.take_connection().await?;
+        registry::register(&self.registry, &mut connection.client, proposals).await?;
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    /// Writes a batch, once: called again with the same batch after an error, it finds out by the batch's id
+    /// whether the transaction before had committed after all.
+    ///
+    /// # Errors
+    /// The database fails; the connection is given up and the next call opens another.
+    pub async fn write(&mut self, batch: &Batch, processed: &Processed) -> Result<Written, StoreError> {
+        let mut connection = self.take_connection().await?;
+        let readings = Sifted::new(&processed.readings, &self.recent);
+        let events = Sifted::new(&processed.events, &self.recent);
+        let times = |key: Key| key.time;
+        self.partitions.ensure(&mut connection.client, "reading", readings.keys().map(times)).await?;
+        self.partitions.ensure(&mut connection.client, "event", events.keys().map(times)).await?;
+
+        let sources = batch_sources(processed);
+        let mut staged = self.suspicion.advises_staging(&sources);
+        let written = loop {
+            let mut transaction = Transaction { writer: self, connection: &connection, batch, processed };
+            match transaction.run(&readings, &events, staged).await {
+                Err(error) if error.is_duplicate_key() && !staged => {
+                    debug!("a stored key came again: writing the batch through a temporary table");
+                    connection.client.batch_execute("ROLLBACK").await?;
+                    staged = true;
+                }
+                outcome => break outcome?,
+            }
+        };
+        for fact in &readings.fresh {
+            self.recent.insert(fact.key(), fact.fingerprint());
+        }
+        for fact in &events.fresh {
+            self.recent.insert(Fact::key(*fact), Fact::fingerprint(*fact));
+        }
+        if staged {
+            self.suspicion.learn(&sources, written.repeats_found);
+        }
+        self.connection = Some(connection);
+        Ok(written.written)
+    }
+
+    async fn take_connection(&mut self) -> Result<Connection, StoreError> {
+        match self.connection.take() {
+            Some(connection) if !connection.client.is_closed() => Ok(connection),
+            _ => Connection::open(&self.url).await,
+        }
+    }
+
+    fn source_name(&self, source: Option<u16>) -> &str {
+        source.and_then(|index| self.sources.get(usize::from(index))).map_or(UNMAPPED, |name| name)
+    }
+}
+
+impl Connection {
+    async fn open(url: &str) -> Result<Connection, StoreError> {
+        let client = connect(url, "screenline-writer").await?;
+        client
+            .batch_execute(
+                "CREATE TEMP TABLE stage_reading (LIKE reading) ON COMMIT DELETE ROWS;
+                 CREATE TEMP TABLE stage_event (LIKE event) ON COMMIT DELETE ROWS",
+            )
+            .await?;
+        let claim = client.prepare("INSERT INTO batch (id) VALUES ($1) ON CONFLICT DO NOTHING").await?;
+        let mark = client
+            .prepare(
+                "INSERT INTO dirty (level, bucket, part, batch)
+                 SELECT 0, bucket, part, $3 FROM unnest($1::timestamptz[], $2::int2[]) AS mark (bucket, part)",
+            )
+            .await?;
+        let columns = Counts::COLUMNS.join(", ");
+        let parameters: String = (3..14).map(|i| format!(", ${i}")).collect();
+        let account = client
+            .prepare(&format!("INSERT INTO ledger (source, hour, {columns}) VALUES ($1, $2{parameters})"))
+            .await?;
+        Ok(Connection { client, claim, mark, account })
+    }
+}
+
+/// The facts of a batch, sorted by key, told apart by what is known without the database.
+struct Sifted<'f, F> {
+    /// One a key; not known to be stored.
+    fresh: Vec<&'f F>,
+    duplicates: Vec<&'f F>,
+    /// Another value than the kept one, or than an earlier one of this batch.
+    conflicts: Vec<&'f F>,
+}
+
+impl<'f, F: Fact> Sifted<'f, F> {
+    fn new(facts: &'f [F], recent: &RecentKeys) -> Self {
+        let mut sorted: Vec<&F> = facts.iter().collect();
+        sorted.sort_by_key(|fact| (fact.key(), fact.message())); // stable: the first to arrive stays
+        let mut sifted: Sifted<'f, F> =
+            Sifted { fresh: Vec::with_capacity(sorted.len()), duplicates: Vec::new(), conflicts: Vec::new() };
+        for fact in sorted {
+            let key = fact.key();
+            let before =
+                sifted.fresh.last().filter(|before| before.key() == key).map(|before| before.fingerprint());
+            match before.or_else(|| recent.get(&key)) {
+                None => sifted.fresh.push(fact),
+                Some(kept) if kept == fact.fingerprint() => sifted.duplicates.push(fact),
+                Some(_) => sifted.conflicts.push(fact),
+            }
+        }
+        sifted
+    }
+
+    fn keys(&self) -> impl Iterator<Item = Key> {
+        self.fresh.iter().map(|fact| fact.key())
+    }
+}
+
+/// One attempt at a batch.
+struct Transaction<'t> {
+    writer: &'t mut Writer,
+    connection: &'t Connection,
+    batch: &'t Batch,
+    processed: &'t Processed,
+}
+
+struct Attempt {
+    written: Written,
+    repeats_found: bool,
+}
+
+/// Where the facts of one table went.
+struct Placed<'f, F> {
+    stored: Vec<&'f F>,
+    duplicates: Vec<&'f F>,
+    conflicts: Vec<&'f F>,
+}
+
+impl Transaction<'_> {
+    async fn run(
+        &mut self,
+        readings: &Sifted<'_, Reading>,
+        events: &Sifted<'_, Event>,
+        staged: bool,
+    ) -> Result<Attempt, StoreError> {
+        let client = &self.connection.client;
+        client.batch_execute("BEGIN").await?;
+        // Waits for a half-dead earlier attempt to end, one way or the other.
+        if client.execute(&self.connection.claim, &[&self.batch.id.0]).await? == 0 {
+            client.batch_execute("ROLLBACK").await?;
+            let settled =
+                self.writer.unsettled.filter(|(id, _)| *id == self.batch.id).map(|(_, written)| written);
+            return Ok(Attempt { written: settled.unwrap_or_default(), repeats_found: false });
+        }
+        let fresh = readings.fresh.len() + events.fresh.len();
+        let readings = self.place(readings, staged).await?;
+        let events = self.place(events, staged).await?;
+        let repeats_found = readings.stored.len() + events.stored.len() < fresh;
+
+        let mut tally = self.messages();
+        self.count(&mut tally, &readings).await?;
+        self.count(&mut tally, &events).await?;
+        self.reject(&mut tally).await?;
+        self.mark(&readings.stored, &events.stored).await?;
+        self.account(&tally).await?;
+
+        let written = Written { counts: tally.total(), events: events.stored.len() as i64, staged };
+        self.writer.unsettled = Some((self.batch.id, written));
+        client.batch_execute("COMMIT").await?;
+        Ok(Attempt { written, repeats_found })
+    }
+
+    /// Stores what is new. Straight into the table, which fails as a whole when a key is there already; or through a
+    /// temporary table, at three to four times the cost.
+    async fn place<'f, F: Fact>(
+        &self,
+        sifted: &Sifted<'f, F>,
+        staged: bool,
+    ) -> Result<Placed<'f, F>, StoreError> {
+        let mut placed = Placed {
+            stored: Vec::new(),
+            duplicates: sifted.duplicates.clone(),
+            conflicts: sifted.conflicts.clone(),
+        };
+        if sifted.fresh.is_empty() {
+            return Ok(placed);
+        }
+        let mut frames = CopyFrames::new();
+        for fact in &sifted.fresh {
+            fact.encode(self.batch.messages[fact.message() as usize].received_at, &mut frames);
+        }
+        let (client, table, columns, key) = (&self.connection.client, F::TABLE, F::COLUMNS, F::KEY);
+        let target = if staged { format!("stage_{table}") } else { table.to_owned() };
+        let taken =
+            frames.send(client, &format!("COPY {target} ({columns}) FROM STDIN (FORMAT binary)")).await?;
+        if taken != sifted.fresh.len() as u64 {
+            return Err(StoreError::Unfit(format!(
+                "{table}: sent {} rows, {taken} were taken",
+                sifted.fresh.len()
+            )));
+        }
+        if !staged {
+            placed.stored.clone_from(&sifted.fresh);
+            return Ok(placed);
+        }
+        let insert = format!(
+            "WITH inserted AS (
+                 INSERT INTO {table} ({columns}) SELECT {columns} FROM stage_{table} ORDER BY {key}
+                 ON CONFLICT DO NOTHING RETURNING {key}
+             ), there AS (SELECT {key} FROM stage_{table} EXCEPT SELECT {key} FROM inserted)
+             SELECT * FROM there"
+        );
+        let there: HashSet<Key> = client.query(&insert, &[]).await?.iter().map(key_of::<F>).collect();
+        // In a statement of its own: it must also see rows that another writer committed meanwhile.
+        let kept = match there.is_empty() {
+            true => Vec::new(),
+            false => {
+                let compared: Vec<String> =
+                    F::COMPARED.split(", ").map(|column| format!("k.{column}")).collect();
+                let select = format!(
+                    "SELECT {key}, {} FROM stage_{table} s JOIN {table} k USING ({key})",
+                    compared.join(", ")
+                );
+                client.query(&select, &[]).await?
+            }
+        };
+        let kept: HashMap<Key, i64> = kept.iter().map(F::kept).collect();
+        for fact in &sifted.fresh {
+            match kept.get(&fact.key()) {
+                _ if !there.contains(&fact.key()) => placed.stored.push(fact),
+                Some(kept) if *kept == fact.fingerprint() => placed.duplicates.push(fact),
+                Some(_) => placed.conflicts.push(fact),
+                None => {
+                    return Err(StoreError::Unfit(format!("{table}: a row was neither stored nor found")));
+                }
+            }
+        }
+        Ok(placed)
+    }
+
+    /// The ledger's message side, and the readings found.
+    fn messages(&self) -> Tally {
+        let mut tally = Tally::default();
+        for (i, fate) in self.processed.fates.iter().enumerate() {
+            let line = tally.line(fate.source, self.hour(i));
+            line.received += 1;
+            line.decoded += i64::from(fate.decoded);
+            match fate.outcome {
+                Outcome::Accepted => line.accepted += 1,
+                Outcome::Ignored => line.ignored += 1,
+                Outcome::Rejected => line.rejected_messages += 1,
+            }
+        }
+        tally
+    }
+
+    async fn count<F: Fact>(&self, tally: &mut Tally, placed: &Placed<'_, F>) -> Result<(), StoreError> {
+        for fact in &placed.stored {
+            let line = self.line(tally, fact.message());
+            line.stored += 1;
+            line.late += i64::from(fact.quality().intersects(Quality::LATE));
+        }
+        for fact in &placed.duplicates {
+            self.line(tally, fact.message()).duplicate += 1;
+        }
+        let mut new = self.keep_conflicts(&placed.conflicts).await?;
+        for fact in &placed.conflicts {
+            let line = self.line(tally, fact.message());
+            // A repeat of a known conflict is a duplicate.
+            if new.remove(&(fact.key(), fact.fingerprint())) {
+                line.conflict += 1
+            } else {
+                line.duplicate += 1
+            }
+        }
+        Ok(())
+    }
+
+    async fn keep_conflicts<F: Fact>(&self, conflicts: &[&F]) -> Result<HashSet<(Key, i64)>, StoreError> {
+        if conflicts.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let message = |fact: &&F| &self.batch.messages[fact.message() as usize];
+        let times: Vec<_> = conflicts.iter().map(|fact| fact.key().time.timestamp()).collect();
+        let series: Vec<_> = conflicts.iter().map(|fact| fact.key().series.0).collect();
+        let events: Vec<_> = conflicts.iter().map(|fact| F::IS_EVENT.then_some(fact.key().event)).collect();
+        let values: Vec<_> = conflicts.iter().map(|fact| fact.conflicting().0).collect();
+        let details: Vec<_> =
+            conflicts.iter().map(|fact| fact.conflicting().1.map(|text| text.into_owned())).collect();
+        let received: Vec<_> = conflicts.iter().map(|fact| message(fact).received_at.timestamp()).collect();
+        let sources: Vec<_> = conflicts.iter().map(|fact| self.source_of(fact.message())).collect();
+        let fingerprints: Vec<_> = conflicts.iter().map(|fact| fact.fingerprint()).collect();
+        let (table, kept_value) = (F::TABLE, F::KEPT_VALUE);
+        let same_event = if F::IS_EVENT { "AND k.event_id = c.event_id" } else { "" };
+        let insert = format!(
+            "INSERT INTO conflict (time, series_id, event_id, value, kept_value, detail, received_at, source, fingerprint)
+             SELECT c.time, c.series_id, c.event_id, c.value, k.{kept_value}, c.detail, c.received_at, c.source, c.fingerprint
+             FROM unnest($1::timestamptz[], $2::int4[], $3::int8[], $4::float8[], $5::text[], $6::timestamptz[], $7::text[], $8::int8[])
+                 AS c (time, series_id, event_id, value, detail, received_at, source, fingerprint)
+             LEFT JOIN {table} k ON k.time = c.time AND k.series_id = c.series_id {same_event}
+             ON CONFLICT DO NOTHING
+             RETURNING time, series_id, coalesce(event_id, 0), fingerprint"
+        );
+        let rows = self
+            .connection
+            .client
+            .query(
+                &insert,
+                &[&times, &series, &events, &values, &details, &received, &sources, &fingerprints],
+            )
+            .await?;
+        Ok(rows.iter().map(|row| (key_of::<Event>(row), row.get(3))).collect())
+    }
+
+    /// Keeps what was refused; a repeat of a known rejection is a repeated message, or a duplicate reading.
+    async fn reject(&self, tally: &mut Tally) -> Result<(), StoreError> {
+        let rejections = &self.processed.rejections;
+        if rejections.is_empty() {
+            return Ok(());
+        }
+        let message = |i: u32| &self.batch.messages[i as usize];
+        let received: Vec<_> =
+            rejections.iter().map(|r| message(r.message).received_at.timestamp()).collect();
+        let sources: Vec<_> = rejections.iter().map(|r| self.source_of(r.message)).collect();
+        let topics: Vec<_> =
+            rejections.iter().map(|r| storable(&message(r.message).topic, KEPT_TOPIC_CHARS)).collect();
+        let reasons: Vec<_> = rejections.iter().map(|r| r.reason.as_str()).collect();
+        let details: Vec<_> = rejections.iter().map(|r| storable(&r.detail, KEPT_TOPIC_CHARS)).collect();
+        let payloads: Vec<_> = rejections
+            .iter()
+            .map(|r| {
+                let payload = &message(r.message).payload;
+                &payload[..payload.len().min(KEPT_PAYLOAD_BYTES)]
+            })
+            .collect();
+        let hashes: Vec<_> = rejections.iter().map(|r| r.sha256.as_slice()).collect();
+        let rows = self
+            .connection
+            .client
+            .query(
+                "INSERT INTO rejection (received_at, source, topic, reason, detail, payload, sha256)
+                 SELECT * FROM unnest($1::timestamptz[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[])
+                 ON CONFLICT DO NOTHING
+                 RETURNING source, topic, reason, sha256",
+                &[&received, &sources, &topics, &reasons, &details, &payloads, &hashes],
+            )
+            .await?;
+        type Name = (String, String, String, Vec<u8>);
+        let mut new: HashSet<Name> =
+            rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect();
+        for (i, rejection) in rejections.iter().enumerate() {
+            let name = (sources[i].to_owned(), topics[i].clone(), reasons[i].to_owned(), hashes[i].to_vec());
+            let is_new = new.remove(&name);
+            let line = self.line(tally, rejection.message);
+            match (is_new, rejection.readings) {
+                (true, 0) => {}
+                (false, 0) => {
+                    line.rejected_messages -= 1;
+                    line.repeated += 1;
+                }
+                (true, readings) => line.rejected += i64::from(readings),
+                (false, readings) => line.duplicate += i64::from(readings),
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks every five-minute bucket that gained a fact.
+    async fn mark(&self, readings: &[&Reading], events: &[&Event]) -> Result<(), StoreError> {
+        let mut marks: BTreeSet<(Time, i16)> = BTreeSet::new();
+        {
+            let registry = registry::read(&self.writer.registry);
+            let facts =
+                readings.iter().map(|r| (r.time, r.series)).chain(events.iter().map(|e| (e.time, e.series)));
+            let mut last = None;
+            for (time, id) in facts {
+                let series = registry.series(id).ok_or_else(|| {
+                    StoreError::Unfit(format!("series {} left the registry while a batch was written", id.0))
+                })?;
+                let bucket = series.bucket_time(time).floor(FIVE_MINUTES);
+                let mark = (bucket, series.part);
+                if last != Some(mark) {
+                    marks.insert(mark);
+                    last = Some(mark);
+                }
+            }
+        }
+        if marks.is_empty() {
+            return Ok(());
+        }
+        let buckets: Vec<_> = marks.iter().map(|(bucket, _)| bucket.timestamp()).collect();
+        let parts: Vec<i16> = marks.iter().map(|(_, part)| *part).collect();
+        self.connection.client.execute(&self.connection.mark, &[&buckets, &parts, &self.batch.id.0]).await?;
+        Ok(())
+    }
+
+    async fn account(&self, tally: &Tally) -> Result<(), StoreError> {
+        for (source, hour, counts) in tally.lines() {
+            let (name, hour) = (self.writer.source_name(source), Time::from_micros(hour).timestamp());
+            let c = counts;
+            self.connection
+                .client
+                .execute(
+                    &self.connection.account,
+                    &[
+                        &name, &hour, &c[0], &c[1], &c[2], &c[3], &c[4], &c[5], &c[6], &c[7], &c[8], &c[9],
+                        &c[10],
+                    ],
+                )
+                .await?;
+        }
+        Ok(())
+    }
+
+    fn line<'a>(&self, tally: &'a mut Tally, message: u32) -> &'a mut Counts {
+        tally.line(self.processed.fates[message as usize].source, self.hour(message as usize))
+    }
+
+    fn hour(&self, message: usize) -> i64 {
+        self.batch.messages[message].received_at.floor(HOUR).micros()
+    }
+
+    fn source_of(&self, message: u32) -> &str {
+        self.writer.source_name(self.processed.fates[message as usize].source)
+    }
+}
+
+fn key_of<F: Fact>(row: &tokio_postgres::Row) -> Key {
+    let mut key =
+        Key { time: row.get::<_, jiff::Timestamp>(0).into(), series: SeriesId(row.get(1)), event: 0 };
+    if F::IS_EVENT {
+        key.event = row.get(2);
+    }
+    key
+}
+
+/// A text as PostgreSQL can hold it, cut to so many characters.
+fn storable(text: &str, chars_max: usize) -> String {
+    text.chars().take(chars_max).map(|c| if c == '\0' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+fn batch_sources(processed: &Processed) -> BTreeSet<Option<u16>> {
+    processed.fates.iter().map(|fate| fate.source).collect()
+}
+
+/// Which sources sent stored keys not long ago: their next batches go through the temporary table at once, because
+/// a COPY that fails at its last row was paid for in full.
+#[derive(Debug)]
+struct Suspicion {
+    /// By source, the unmapped last: batches left, and how many the next offence earns.
+    sources: Vec<(u32, u32)>,
+}
+
+/// A source that keeps repeating itself is tried on the fast path once in so many batches.
+const SUSPECT_BATCHES_MAX: u32 = 64;
+
+impl Suspicion {
+    fn new(sources: usize) -> Self {
+        Suspicion { sources: vec![(0, 1); sources] }
+    }
+
+    fn slot(&self, source: Option<u16>) -> usize {
+        source.map_or(self.sources.len() - 1, usize::from)
+    }
+
+    fn advises_staging(&self, sources: &BTreeSet<Option<u16>>) -> bool {
+        sources.iter().any(|source| 0 < self.sources[self.slot(*source)].0)
+    }
+
+    /// After a staged batch.
+    fn learn(&mut self, sources: &BTreeSet<Option<u16>>, repeats_found: bool) {
+        for source in sources {
+            let slot = self.slot(*source);
+            let (left, span) = &mut self.sources[slot];
+            *left = match (*left, repeats_found) {
+                (0, true) => {
+                    *span = (*span * 2).min(SUSPECT_BATCHES_MAX);
+                    *span
+                }
+                (0, false) => 0,
+                (left, _) => left - 1,
+            };
+            if !repeats_found {
+                *span = (*span / 2).max(1);
+            }
+        }
+    }
+}

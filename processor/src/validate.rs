@@ -1,0 +1,80 @@
+//! What time and range say of a reading. Checks that need its neighbours are the roller's.
+
+use std::time::Duration;
+
+use crate::model::{Quality, Reason, Series, Time, reason::Refusal};
+
+/// What the city asks of a reading's time.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Rules {
+    /// Readings older than this at their receipt are refused; `None` takes any since 2000.
+    pub lateness_horizon: Option<Duration>,
+    /// Readings older than this at their receipt are stored and flagged late.
+    pub late_after: Duration,
+    /// Readings before it were dropped by retention: their buckets must not be computed again.
+    pub raw_floor: Option<Time>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        Rules { lateness_horizon: Some(days(35)), late_after: Duration::from_secs(15 * 60), raw_floor: None }
+    }
+}
+
+/// How far a clock may run ahead.
+pub const AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// The flags that a reading's time earns it.
+///
+/// # Errors
+/// `Before2000`, `Future` or `TooLate`.
+pub fn time(time: Time, received_at: Time, rules: &Rules) -> Result<Quality, Refusal> {
+    let refuse = |reason, limit: Time| {
+        Err(Refusal::new(reason, format!("{time} received at {received_at}, the limit is {limit}")))
+    };
+    let latest = received_at.plus(AHEAD_MAX);
+    if time < Time::YEAR_2000 {
+        return refuse(Reason::Before2000, Time::YEAR_2000);
+    }
+    if latest < time {
+        return refuse(Reason::Future, latest);
+    }
+    let horizon = rules.lateness_horizon.map(|horizon| received_at.minus(horizon));
+    if let Some(oldest) = horizon.max(rules.raw_floor)
+        && time < oldest
+    {
+        return refuse(Reason::TooLate, oldest);
+    }
+    Ok(if time < received_at.minus(rules.late_after) { Quality::LATE } else { Quality::GOOD })
+}
+
+/// The flag that a value outside its series' range earns.
+pub fn range(value: f64, series: &Series) -> Quality {
+    let above = series.min.is_none_or(|min| min <= value);
+    let below = series.max.is_none_or(|max| value <= max);
+    if above && below { Quality::GOOD } else { Quality::OUT_OF_RANGE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_refused_at_their_limits_and_not_before() {
+        let now = Time::from_micros(1_700_000_000_000_000);
+        let rules = Rules::default();
+        let check = |at: Time| time(at, now, &rules).map_err(|refusal| refusal.reason);
+        assert_eq!(check(now.plus(AHEAD_MAX)), Ok(Quality::GOOD));
+        assert_eq!(check(now.plus(AHEAD_MAX).plus(Duration::from_micros(1))), Err(Reason::Future));
+        assert_eq!(check(now.minus(rules.late_after)), Ok(Quality::GOOD));
+        assert_eq!(check(now.minus(Duration::from_secs(86_400))), Ok(Quality::LATE));
+        assert_eq!(check(now.minus(Duration::from_secs(36 * 86_400))), Err(Reason::TooLate));
+        assert_eq!(check(Time::from_micros(0)), Err(Reason::Before2000));
+        let unlimited = Rules { lateness_horizon: None, raw_floor: Some(now), ..rules };
+        assert_eq!(
+            time(now.minus(Duration::from_secs(1)), now, &unlimited).unwrap_err().reason,
+            Reason::TooLate
+        );
+    }
+}
