@@ -88,7 +88,7 @@ mod tests {
         }
 
         #[test]
-        fn a_wider_bucket_agrees_with_its_readings(values in proptest::collection::vec(-1e6..1e6f64, 1..200)) {
+        fn a_wider_bucket_agrees_with_its_readings(values in proptest::collection::vec(-800.0..1e6f64, 1..200)) {
             let entries: Vec<Entry> = values.iter().zip(0..).map(|(v, i)| entry((1, i * 17, *v))).collect();
             let wide = widen(buckets(entries), |_| Time::from_micros(0));
             let state = wide[0].state;
