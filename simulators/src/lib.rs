@@ -1,1 +1,8 @@
-//! Placeholder
+//! Feeds without a city: recordings, the bundled feeds, and their replay over MQTT.
+//!
+//! Nothing here knows how Screenline stores a reading. What is checked against these feeds must not
+//! share code with what made them.
+
+pub mod feed;
+pub mod recording;
+pub mod replay;

@@ -1,0 +1,234 @@
+//! Replays to a real mosquitto. Skipped, visibly, where it is not installed.
+
+use std::collections::BTreeMap;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rumqttc::{Client, MqttOptions, Packet, QoS};
+use simulators::feed::Feed;
+use simulators::recording::Recording;
+use simulators::replay::{self, Config, History, Progress, Protocol, Speed};
+use tokio_util::sync::CancellationToken;
+
+/// A mosquitto with persistence, that can be killed and started again on the same port.
+struct Broker {
+    program: PathBuf,
+    folder: tempfile::TempDir,
+    port: u16,
+    child: Child,
+}
+
+impl Broker {
+    fn start() -> Option<Broker> {
+        let places = ["/usr/sbin/mosquitto", "/usr/bin/mosquitto", "/usr/local/sbin/mosquitto"];
+        let Some(program) = places.map(PathBuf::from).into_iter().find(|path| path.exists()) else {
+            println!("SKIPPED: mosquitto is not installed");
+            return None;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let path = folder.path().display();
+        let config = format!(
+            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {path}/\n\
+             max_queued_messages 0\nset_tcp_nodelay true\nuser root\nlog_dest none\n"
+        );
+        std::fs::write(folder.path().join("mosquitto.conf"), config).unwrap();
+        let child = spawn(&program, folder.path(), port);
+        Some(Broker { program, folder, port, child })
+    }
+
+    fn url(&self) -> String {
+        format!("mqtt://127.0.0.1:{}", self.port)
+    }
+
+    /// SIGTERM, after which mosquitto has saved its sessions; then a new process.
+    fn restart(&mut self) {
+        let stopped = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(stopped.success());
+        self.child.wait().unwrap();
+        self.child = spawn(&self.program, self.folder.path(), self.port);
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(program: &Path, folder: &Path, port: u16) -> Child {
+    let config = folder.join("mosquitto.conf");
+    let child =
+        Command::new(program).arg("-c").arg(config).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let child = child.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < deadline, "mosquitto does not listen on port {port}");
+        thread::sleep(Duration::from_millis(20));
+    }
+    child
+}
+
+/// Counts what arrives, by topic and payload, over a persistent session.
+struct Subscriber {
+    stop: Arc<AtomicBool>,
+    thread: thread::JoinHandle<BTreeMap<(String, Vec<u8>), u64>>,
+}
+
+impl Subscriber {
+    /// Returns when the subscription is granted; ends when stopped and nothing came for a second.
+    fn start(port: u16) -> Subscriber {
+        let mut options = MqttOptions::new("subscriber", "127.0.0.1", port);
+        options.set_clean_session(false);
+        let (client, mut connection) = Client::new(options, 10);
+        client.subscribe("city/#", QoS::AtLeastOnce).unwrap();
+        for event in connection.iter() {
+            if matches!(event.unwrap(), rumqttc::Event::Incoming(Packet::SubAck(_))) {
+                break;
+            }
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopping = stop.clone();
+        let thread = thread::spawn(move || {
+            let _client = client; // its channel must stay open
+            let mut seen: BTreeMap<(String, Vec<u8>), u64> = BTreeMap::new();
+            loop {
+                match connection.recv_timeout(Duration::from_secs(1)) {
+                    Ok(Ok(rumqttc::Event::Incoming(Packet::Publish(publish)))) => {
+                        *seen.entry((publish.topic, publish.payload.to_vec())).or_default() += 1;
+                    }
+                    Ok(Ok(_)) => {}
+                    Ok(Err(_)) => thread::sleep(Duration::from_millis(100)),
+                    Err(_) if stopping.load(Ordering::Relaxed) => return seen,
+                    Err(_) => {}
+                }
+            }
+        });
+        Subscriber { stop, thread }
+    }
+
+    fn finish(self) -> BTreeMap<(String, Vec<u8>), u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+fn config(broker: &Broker, protocol: Protocol) -> Config {
+    Config {
+        broker_url: broker.url(),
+        broker_protocol: protocol,
+        recording: wntr_net3(),
+        speed: Speed::Max,
+        history: History::AsRecorded,
+        then_loop: false,
+    }
+}
+
+fn wntr_net3() -> Recording {
+    Feed::named("wntr-net3").unwrap().recording().unwrap()
+}
+
+fn expected() -> BTreeMap<(String, Vec<u8>), u64> {
+    let mut expected = BTreeMap::new();
+    for message in wntr_net3().read().unwrap() {
+        let message = message.unwrap();
+        *expected.entry((message.topic, message.payload)).or_default() += 1;
+    }
+    expected
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_message_arrives_and_is_acknowledged_over_both_versions() {
+    let Some(broker) = Broker::start() else { return };
+    for protocol in [Protocol::Auto, Protocol::V311] {
+        let port = broker.port;
+        let subscriber = tokio::task::spawn_blocking(move || Subscriber::start(port)).await.unwrap();
+        let progress = Arc::new(Progress::default());
+        let summary = replay::run(config(&broker, protocol), progress.clone(), CancellationToken::new());
+        let summary = summary.await.unwrap();
+        assert_eq!((summary.published, summary.acknowledged, summary.sent_again), (40_808, 40_808, 0));
+        assert_eq!(progress.acknowledged.load(Ordering::Relaxed), 40_808);
+        assert_eq!(progress.total.load(Ordering::Relaxed), 40_808);
+        let seen = tokio::task::spawn_blocking(|| subscriber.finish()).await.unwrap();
+        assert!(seen == expected(), "{} different messages arrived", seen.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_restarted_in_the_middle_misses_no_message() {
+    let Some(mut broker) = Broker::start() else { return };
+    let port = broker.port;
+    let subscriber = tokio::task::spawn_blocking(move || Subscriber::start(port)).await.unwrap();
+    let progress = Arc::new(Progress::default());
+    let replay =
+        tokio::spawn(replay::run(config(&broker, Protocol::V5), progress.clone(), CancellationToken::new()));
+    let mut cuts = 0;
+    for acknowledged in [2_000, 20_000] {
+        while progress.acknowledged.load(Ordering::Relaxed) < acknowledged && !replay.is_finished() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        cuts += u32::from(!replay.is_finished());
+        broker = tokio::task::spawn_blocking(move || {
+            broker.restart();
+            broker
+        })
+        .await
+        .unwrap();
+    }
+    let summary = replay.await.unwrap().unwrap();
+    assert!(cuts > 0, "the replay was over before the broker was restarted");
+    assert_eq!((summary.published, summary.acknowledged), (40_808, 40_808));
+    let seen = tokio::task::spawn_blocking(|| subscriber.finish()).await.unwrap();
+    let missing: Vec<_> = expected().into_keys().filter(|key| !seen.contains_key(key)).take(3).collect();
+    assert!(missing.is_empty(), "never arrived: {missing:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_moved_to_end_now_ends_now_and_loops_no_further_than_the_clock() {
+    let Some(broker) = Broker::start() else { return };
+    let mut config = config(&broker, Protocol::Auto);
+    config.recording = Feed::named("sumo-grid").unwrap().recording().unwrap();
+    config.history = History::EndingNow;
+    config.then_loop = true;
+    let (progress, shutdown) = (Arc::new(Progress::default()), CancellationToken::new());
+    let port = broker.port;
+    let subscriber = tokio::task::spawn_blocking(move || Subscriber::start(port)).await.unwrap();
+    let started = jiff::Timestamp::now().as_second();
+    let replay = tokio::spawn(replay::run(config, progress.clone(), shutdown.clone()));
+    while progress.acknowledged.load(Ordering::Relaxed) < 15_383 {
+        assert!(!replay.is_finished(), "{:?}", replay.await);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    shutdown.cancel();
+    let summary = replay.await.unwrap().unwrap();
+    assert_eq!((summary.acknowledged, summary.not_moved), (summary.published, 0));
+    let position = progress.position.load(Ordering::Relaxed);
+    assert!(started - 1 <= position && position <= jiff::Timestamp::now().as_second(), "{position}");
+    let seen = tokio::task::spawn_blocking(|| subscriber.finish()).await.unwrap();
+    let of_2024 =
+        seen.keys().filter(|(_, payload)| payload.windows(5).any(|bytes| bytes == b"\"2024")).count();
+    assert_eq!(of_2024, 0);
+}
+
+#[tokio::test]
+async fn a_stopped_replay_does_not_wait_for_a_broker_that_is_not_there() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = Config {
+        broker_url: format!("mqtt://127.0.0.1:{port}"),
+        broker_protocol: Protocol::Auto,
+        recording: wntr_net3(),
+        speed: Speed::Max,
+        history: History::AsRecorded,
+        then_loop: false,
+    };
+    let shutdown = CancellationToken::new();
+    shutdown.cancel();
+    let error = replay::run(config, Arc::default(), shutdown).await.unwrap_err().to_string();
+    assert!(error.contains("stopped before the broker"), "{error}");
+}
