@@ -1,1 +1,32 @@
-//! Placeholder
+//! The end-to-end harness: a [`City`] per test, which is `screenline up` on free ports with a private database.
+//!
+//! Scenarios are in `tests/street/`. Each runs at every storage level that the machine has:
+//!
+//! ```sh
+//! cargo build --release                                # the harness starts this binary
+//! cargo test --release -p tests -- --test-threads 2
+//! ```
+//!
+//! - `SCREENLINE_TEST_STORAGE=plain|timescale|all` selects levels. Unset is `all`, where a machine without
+//!   TimescaleDB skips its half, visibly; `timescale` asked for by name fails there.
+//! - `SCREENLINE_TEST_PYTHON` is an interpreter with the packages of `requirements.txt`.
+
+pub mod auditor;
+pub mod city;
+pub mod flight;
+pub mod page;
+pub mod process;
+pub mod python;
+pub mod storage;
+pub mod tables;
+
+pub use city::{City, Plan};
+pub use storage::Storage;
+
+use std::io::Write;
+
+/// Says something that the test runner must not swallow, such as why a test is skipped.
+pub fn say(text: &str) {
+    // `println!` is captured while a test passes; a write to the stream itself is not.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

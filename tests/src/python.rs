@@ -1,0 +1,36 @@
+//! Clients in Python, run by the interpreter that `SCREENLINE_TEST_PYTHON` names.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use anyhow::{Context, ensure};
+use tokio::task::block_in_place;
+
+use crate::say;
+
+/// Runs a script of `tests/clients`. False, visibly, when there is no interpreter.
+///
+/// # Errors
+/// When the script fails; its output is in the error.
+pub fn client(script: &str, args: &[&str]) -> anyhow::Result<bool> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(script);
+    let Some(output) = run(&[&[path.to_str().context("a path that is text")?], args].concat())? else {
+        return Ok(false);
+    };
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "{script} failed ({})\n{out}\n{err}", output.status);
+    Ok(true)
+}
+
+/// Runs the interpreter; `None`, visibly, when there is none.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn run(args: &[&str]) -> anyhow::Result<Option<Output>> {
+    let Some(python) = std::env::var_os("SCREENLINE_TEST_PYTHON") else {
+        say("SKIPPED the Python clients: SCREENLINE_TEST_PYTHON is not set");
+        return Ok(None);
+    };
+    let output = block_in_place(|| Command::new(&python).args(args).output());
+    Ok(Some(output.with_context(|| format!("run {}", python.to_string_lossy()))?))
+}

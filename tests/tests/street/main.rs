@@ -1,0 +1,9 @@
+//! The street from end to end: real broker, real database, real clients. A scenario's name is its promise.
+
+mod account;
+mod broker;
+mod crash;
+mod launcher;
+mod reading;
+mod refusal;
+mod tidy;

@@ -1,0 +1,179 @@
+//! What a single reading does.
+
+tests::at_each_level!(
+    a_published_reading_is_seen_by_the_query,
+    the_start_screens_reading_is_printed_by_its_python_line,
+    the_first_value_stays_and_the_other_is_a_conflict,
+    a_late_reading_recomputes_its_own_bucket_only,
+    a_local_day_is_cut_by_the_citys_time_zone,
+);
+
+mod scenarios {
+    use std::collections::BTreeMap;
+    use std::process::Command;
+
+    use anyhow::{Context, ensure};
+    use jiff::Timestamp;
+    use tests::flight::Flight;
+    use tests::{City, Plan, Storage, auditor, python, say};
+    use tokio::task::block_in_place;
+
+    /// One SenML record on the topic of a sensor.
+    fn senml(sensor: &str, second: i64, value: &str) -> (String, Vec<u8>) {
+        let pack = format!(r#"[{{"bn":"{sensor}:","bt":{second},"n":"level","u":"m","v":{value}}}]"#);
+        (format!("city/senml/{sensor}"), pack.into_bytes())
+    }
+
+    pub async fn a_published_reading_is_seen_by_the_query(storage: Storage) -> anyhow::Result<()> {
+        let city = City::up(storage).await?;
+        let mut flight = Flight::connect(city.flight_url()).await?;
+        let second = Timestamp::now().as_second();
+        let (topic, payload) = senml("tank-7", second, "4.25");
+        city.publish(&topic, payload).await?;
+        let sql = "SELECT value, unit FROM reading WHERE sensor = 'tank-7' AND metric = 'level'";
+        let seen = city.eventually("the published reading", async || {
+            let rows = flight.rows(sql).await?;
+            Ok((!rows.is_empty()).then_some(rows))
+        });
+        let seen = seen.await?;
+        ensure!(seen == [["4.25", "m"]], "{seen:?}");
+        let sql =
+            format!("SELECT count(*) FROM reading WHERE time = to_timestamp({second}) AND sensor = 'tank-7'");
+        ensure!(flight.rows(&sql).await? == [["1"]], "the reading is not at its time");
+        // Open buckets are answered from readings or not at all, closed ones from rollups: both must be valid SQL.
+        for table in
+            ["event", "rollup_5m", "rollup_1h", "rollup_1d", "ledger", "rejection", "conflict", "sensor"]
+        {
+            flight.rows(&format!("SELECT * FROM {table}")).await.with_context(|| format!("read {table}"))?;
+        }
+        ensure!(flight.rows("SELECT id FROM sensor").await? == [["tank-7"]], "the sensor was not registered");
+        ensure!(flight.query("DROP TABLE reading").await.is_err(), "a client may drop tables");
+        city.stop()?;
+        Ok(())
+    }
+
+    pub async fn the_start_screens_reading_is_printed_by_its_python_line(
+        storage: Storage,
+    ) -> anyhow::Result<()> {
+        let city = Plan::demo(storage).args(&["--feed", "sumo-grid"]).start().await?;
+        let screen = format!("{}\n{}", city.output(), city.log());
+        let publish = screen.lines().find(|line| line.contains("mosquitto_pub "));
+        let publish =
+            publish.with_context(|| format!("no mosquitto_pub line on the start screen:\n{screen}"))?;
+        let publish = &publish[publish.find("mosquitto_pub").unwrap_or_default()..];
+        let before = city.account().await?.received;
+        let output = block_in_place(|| Command::new("sh").args(["-c", publish]).output())?;
+        if output.status.code() == Some(127) {
+            say("SKIPPED the mosquitto_pub line: mosquitto-clients is not installed");
+            city.stop()?;
+            return Ok(());
+        }
+        ensure!(output.status.success(), "{publish}: {}", String::from_utf8_lossy(&output.stderr));
+        city.settled_at(before.cast_unsigned() + 1).await?;
+        let account = city.account().await?;
+        ensure!(account.rejected_messages == 0 && account.rejected == 0, "{account:?}");
+        if let Some(code) = snippet(&screen)
+            && let Some(output) = python::run(&["-c", &code])?
+        {
+            let (out, err) =
+                (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            ensure!(output.status.success() && !out.trim().is_empty(), "{code}\n{out}\n{err}");
+        }
+        city.stop()?;
+        Ok(())
+    }
+
+    /// The Python on the screen: from its first import to the next empty line.
+    fn snippet(screen: &str) -> Option<String> {
+        let lines: Vec<&str> = screen.lines().collect();
+        let first = lines.iter().position(|line| {
+            let line = line.trim_start();
+            line.starts_with("import ") || line.starts_with("from ")
+        })?;
+        let indent = lines[first].len() - lines[first].trim_start().len();
+        let code = lines[first..].iter().take_while(|line| !line.trim().is_empty());
+        Some(code.map(|line| line.get(indent..).unwrap_or_default()).collect::<Vec<_>>().join("\n"))
+    }
+
+    pub async fn the_first_value_stays_and_the_other_is_a_conflict(storage: Storage) -> anyhow::Result<()> {
+        let city = City::up(storage).await?;
+        // One batch, or as many as there are messages: the same is kept.
+        let values = ["1.5", "2.5", "2.5", "1.5"];
+        city.publish_all(values.iter().map(|value| senml("together", 1_704_067_200, value)).collect())
+            .await?;
+        for value in values {
+            let (topic, payload) = senml("apart", 1_704_067_200, value);
+            city.publish(&topic, payload).await?;
+            city.settled().await?;
+        }
+        let account = city.account().await?;
+        account.adds_up()?;
+        ensure!((account.stored, account.conflict, account.duplicate) == (2, 2, 4), "{account:?}");
+        let query = "SELECT s.sensor, r.value, c.value, c.kept_value
+             FROM reading r
+             JOIN series s ON s.id = r.series_id
+             JOIN conflict c ON c.series_id = r.series_id AND c.time = r.time
+             ORDER BY 1";
+        let rows = city.database().query(query, &[]).await?;
+        let found: Vec<(String, f64, Option<f64>, Option<f64>)> =
+            rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect();
+        let expected = ["apart", "together"].map(|sensor| (sensor.to_owned(), 1.5, Some(2.5), Some(1.5)));
+        ensure!(found == expected, "{found:?}");
+        city.stop()?;
+        Ok(())
+    }
+
+    pub async fn a_late_reading_recomputes_its_own_bucket_only(storage: Storage) -> anyhow::Result<()> {
+        let city = City::up(storage).await?;
+        let start = 1_704_067_200; // 2024-01-01T00:00:00Z
+        // Values whose plain sum depends on their order.
+        let readings =
+            (0..40).filter(|i| *i != 7).map(|i| senml("weir", start + 60 * i, &format!("{}.1", 10 + i * i)));
+        city.publish_all(readings.collect()).await?;
+        city.settled().await?;
+        ensure!(auditor::five_minutes(city.database()).await? == 8, "40 minutes are 8 buckets");
+        let before = versions(&city).await?;
+
+        let (topic, payload) = senml("weir", start + 7 * 60, "1e15");
+        city.publish(&topic, payload).await?;
+        city.settled().await?;
+        auditor::five_minutes(city.database()).await?;
+        auditor::hours_and_days(city.database()).await?;
+        let after = versions(&city).await?;
+        let changed: Vec<i64> =
+            after.iter().filter(|(key, row)| before.get(key) != Some(row)).map(|(key, _)| *key).collect();
+        ensure!(changed == [start + 300], "buckets written again: {changed:?}, only {} is late", start + 300);
+        city.stop()?;
+        Ok(())
+    }
+
+    /// The transaction that wrote each five-minute bucket.
+    async fn versions(city: &City) -> anyhow::Result<BTreeMap<i64, String>> {
+        let query = "SELECT extract(epoch FROM bucket)::int8, xmin::text FROM rollup_5m";
+        let rows = city.database().query(query, &[]).await?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
+    pub async fn a_local_day_is_cut_by_the_citys_time_zone(storage: Storage) -> anyhow::Result<()> {
+        let city = Plan::up(storage).args(&["--time-zone", "Europe/Paris"]).start().await?;
+        // Every hour from 2024-03-30T00:00 to 2024-04-01T00:00 in Paris; the clock goes forward on the 31st.
+        let start = "2024-03-29T23:00:00Z".parse::<Timestamp>()?.as_second();
+        let hours = (0..47).map(|i| senml("gauge", start + 3_600 * i, &i.to_string()));
+        city.publish_all(hours.collect()).await?;
+        city.settled().await?;
+        let query = "SELECT bucket::text, ends::text, time_zone, count FROM rollup_1d ORDER BY bucket";
+        let rows = city.database().query(query, &[]).await?;
+        let days: Vec<(String, String, String, i64)> =
+            rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect();
+        let day =
+            |from: &str, to: &str, count| (from.to_owned(), to.to_owned(), "Europe/Paris".to_owned(), count);
+        let expected = [
+            day("2024-03-29 23:00:00+00", "2024-03-30 23:00:00+00", 24),
+            day("2024-03-30 23:00:00+00", "2024-03-31 22:00:00+00", 23),
+        ];
+        ensure!(days == expected, "{days:?}");
+        auditor::hours_and_days(city.database()).await?;
+        city.stop()?;
+        Ok(())
+    }
+}
