@@ -2,6 +2,9 @@
 //!
 //! `cargo run -p simulators --example bundle -- FOLDER` makes them again from their sources.
 
+#[cfg(test)]
+mod tests;
+
 use crate::recording::{Recording, RecordingError};
 
 /// A bundled feed.

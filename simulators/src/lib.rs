@@ -6,3 +6,9 @@
 pub mod feed;
 pub mod recording;
 pub mod replay;
+
+/// `println!` is captured while a test passes; a write to the stream itself is not.
+#[cfg(test)]
+fn say(text: &str) {
+    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{text}\n"));
+}

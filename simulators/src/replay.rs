@@ -2,6 +2,8 @@
 
 mod connection;
 mod shift;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -456,29 +458,5 @@ impl Publisher {
             );
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn speeds_read_as_they_print() {
-        assert_eq!("max".parse(), Ok(Speed::Max));
-        assert_eq!("60x".parse(), Ok(Speed::Times(60.0)));
-        assert_eq!("0.5".parse(), Ok(Speed::Times(0.5)));
-        for wrong in ["0x", "-1x", "infx", "NaN", "fast", ""] {
-            assert!(wrong.parse::<Speed>().is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_looped_message_is_never_ahead_of_the_clock() {
-        let now = Timestamp::now();
-        let hour = SignedDuration::from_hours(1);
-        assert!(Pace::Clock.wait(now - hour, 0).is_none());
-        assert!(Pace::Clock.wait(now + hour, 0).is_some());
-        assert!(Pace::Clock.wait(now - hour, 7_200).is_some());
     }
 }

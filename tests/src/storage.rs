@@ -35,9 +35,10 @@ static CITIES: Semaphore = Semaphore::const_new(2);
 /// When the scenario fails, with everything that is known about it.
 pub async fn run<F: Future<Output = anyhow::Result<()>>>(scenario: fn(Storage) -> F, storage: Storage) {
     let Ok(_permit) = CITIES.acquire().await else { return };
-    match skipped(storage) {
-        Ok(None) => {}
-        Ok(Some(reason)) => {
+    match choice(storage) {
+        Ok(Choice::Run) => {}
+        Ok(Choice::NotSelected) => return,
+        Ok(Choice::Missing(reason)) => {
             let test = std::thread::current().name().unwrap_or("test").to_owned();
             return say(&format!("SKIPPED {test}: {reason}"));
         }
@@ -66,15 +67,19 @@ macro_rules! at_each_level {
     )+};
 }
 
-fn skipped(storage: Storage) -> anyhow::Result<Option<String>> {
+enum Choice {
+    Run,
+    /// Another level was asked for, so there is nothing to say.
+    NotSelected,
+    Missing(String),
+}
+
+fn choice(storage: Storage) -> anyhow::Result<Choice> {
     let wanted = std::env::var("SCREENLINE_TEST_STORAGE").unwrap_or_default();
     match (wanted.as_str(), storage) {
-        ("plain", Storage::Timescale) | ("timescale", Storage::Plain) => {
-            Ok(Some(format!("SCREENLINE_TEST_STORAGE={wanted}")))
-        }
-        ("timescale", Storage::Timescale) => Ok(None),
-        ("" | "all", Storage::Timescale) => timescale_missing(),
-        ("" | "all" | "plain", Storage::Plain) => Ok(None),
+        ("" | "all" | "plain", Storage::Plain) | ("timescale", Storage::Timescale) => Ok(Choice::Run),
+        ("" | "all", Storage::Timescale) => Ok(timescale_missing()?.map_or(Choice::Run, Choice::Missing)),
+        ("plain" | "timescale", _) => Ok(Choice::NotSelected),
         _ => anyhow::bail!("SCREENLINE_TEST_STORAGE={wanted}: expected plain, timescale or all"),
     }
 }

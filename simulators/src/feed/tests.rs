@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::Feed;
+use crate::recording::Message;
+use crate::say;
 use jiff::Timestamp;
 use serde_json::Value;
-use simulators::feed::Feed;
-use simulators::recording::Message;
 
 fn source(name: &str) -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
@@ -146,9 +147,4 @@ fn sumo_grid_has_its_48_detectors_in_the_registry() {
         let expected = [0, 9, 10, 1, 3, 2, 5].map(|column| &detector[column]);
         assert_eq!([0, 3, 4, 5, 6, 7, 8].map(|column| &sensor[column]), expected);
     }
-}
-
-/// `println!` is captured while a test passes; a write to the stream itself is not.
-fn say(text: &str) {
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{text}\n"));
 }

@@ -10,10 +10,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rumqttc::{Client, MqttOptions, Packet, QoS};
-use simulators::feed::Feed;
-use simulators::recording::Recording;
-use simulators::replay::{self, Config, History, Progress, Protocol, Speed};
 use tokio_util::sync::CancellationToken;
+
+use super::{Config, History, Pace, Progress, Protocol, Speed, run};
+use crate::feed::Feed;
+use crate::recording::Recording;
+use crate::say;
 
 /// A mosquitto with persistence, that can be killed and started again on the same port.
 struct Broker {
@@ -150,7 +152,7 @@ async fn every_message_arrives_and_is_acknowledged_over_both_versions() {
         let port = broker.port;
         let subscriber = tokio::task::spawn_blocking(move || Subscriber::start(port)).await.unwrap();
         let progress = Arc::new(Progress::default());
-        let summary = replay::run(config(&broker, protocol), progress.clone(), CancellationToken::new());
+        let summary = run(config(&broker, protocol), progress.clone(), CancellationToken::new());
         let summary = summary.await.unwrap();
         assert_eq!((summary.published, summary.acknowledged, summary.sent_again), (40_808, 40_808, 0));
         assert_eq!(progress.acknowledged.load(Ordering::Relaxed), 40_808);
@@ -166,8 +168,7 @@ async fn a_broker_restarted_in_the_middle_misses_no_message() {
     let port = broker.port;
     let subscriber = tokio::task::spawn_blocking(move || Subscriber::start(port)).await.unwrap();
     let progress = Arc::new(Progress::default());
-    let replay =
-        tokio::spawn(replay::run(config(&broker, Protocol::V5), progress.clone(), CancellationToken::new()));
+    let replay = tokio::spawn(run(config(&broker, Protocol::V5), progress.clone(), CancellationToken::new()));
     let mut cuts = 0;
     for acknowledged in [2_000, 20_000] {
         while progress.acknowledged.load(Ordering::Relaxed) < acknowledged && !replay.is_finished() {
@@ -200,7 +201,7 @@ async fn a_history_moved_to_end_now_ends_now_and_loops_no_further_than_the_clock
     let port = broker.port;
     let subscriber = tokio::task::spawn_blocking(move || Subscriber::start(port)).await.unwrap();
     let started = jiff::Timestamp::now().as_second();
-    let replay = tokio::spawn(replay::run(config, progress.clone(), shutdown.clone()));
+    let replay = tokio::spawn(run(config, progress.clone(), shutdown.clone()));
     while progress.acknowledged.load(Ordering::Relaxed) < 15_383 {
         assert!(!replay.is_finished(), "{:?}", replay.await);
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -229,11 +230,25 @@ async fn a_stopped_replay_does_not_wait_for_a_broker_that_is_not_there() {
     };
     let shutdown = CancellationToken::new();
     shutdown.cancel();
-    let error = replay::run(config, Arc::default(), shutdown).await.unwrap_err().to_string();
+    let error = run(config, Arc::default(), shutdown).await.unwrap_err().to_string();
     assert!(error.contains("stopped before the broker"), "{error}");
 }
 
-/// `println!` is captured while a test passes; a write to the stream itself is not.
-fn say(text: &str) {
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{text}\n"));
+#[test]
+fn speeds_read_as_they_print() {
+    assert_eq!("max".parse(), Ok(Speed::Max));
+    assert_eq!("60x".parse(), Ok(Speed::Times(60.0)));
+    assert_eq!("0.5".parse(), Ok(Speed::Times(0.5)));
+    for wrong in ["0x", "-1x", "infx", "NaN", "fast", ""] {
+        assert!(wrong.parse::<Speed>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_looped_message_is_never_ahead_of_the_clock() {
+    let now = jiff::Timestamp::now();
+    let hour = jiff::SignedDuration::from_hours(1);
+    assert!(Pace::Clock.wait(now - hour, 0).is_none());
+    assert!(Pace::Clock.wait(now + hour, 0).is_some());
+    assert!(Pace::Clock.wait(now - hour, 7_200).is_some());
 }
