@@ -71,7 +71,7 @@ fn sumo_grid(source: &Path) -> anyhow::Result<()> {
         let (detector, end) = (value("id")?, sumo_time(hundredths(value("end")?)?)?);
         // Volume and mean speed are of the same vehicles: those that crossed the loop completely.
         let mut payload = format!(
-            r#"[{{"bn":"{detector}:","bt":{},"n":"volume","v":{}}},{{"n":"occupancy","u":"%","v":{}}}"#,
+            r#"[{{"bn":"{detector}:","bt":{},"n":"volume","v":{}}},{{"n":"occupancy","u":"/100","v":{}}}"#,
             end.as_second(),
             value("nVehContrib")?,
             value("occupancy")?,
