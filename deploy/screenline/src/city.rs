@@ -198,6 +198,9 @@ async fn launch(
     prepare: impl AsyncFnOnce(&mut tokio_postgres::Client) -> anyhow::Result<()>,
 ) -> anyhow::Result<(String, String, Level, SocketAddr)> {
     ports::check("--listen", args.listen)?;
+    if args.broker_url.is_none() {
+        mosquitto::check(args.mqtt_listen)?;
+    }
     let mut folder = match (&args.database_url, &args.broker_url) {
         (Some(_), Some(_)) => None,
         _ => Some(DataFolder::open(data)?),
@@ -301,7 +304,7 @@ fn service(
 ) -> Service {
     let ready_file = common.runtime.join(format!("{name}.ready.json"));
     env.push(("SCREENLINE_DATABASE_URL", common.database_url.to_owned()));
-    env.push(("SCREENLINE_LOG", common.log.directives("info")));
+    env.push(("SCREENLINE_LOG", common.log.directives().to_owned()));
     env.push(("SCREENLINE_LOG_FORMAT", common.log.log_format.name().into()));
     let mut listen = listen;
     let mut metrics_listen = SocketAddr::from(([127, 0, 0, 1], 0));

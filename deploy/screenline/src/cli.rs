@@ -19,7 +19,6 @@ use crate::{
 Examples:
   screenline demo                         see it run with the bundled feeds; Ctrl-C stops it all
   screenline up                           a private database and broker, ingest and query
-  screenline up --broker-url mqtt://broker.example:1883 --database-url postgres://screenline@db/screenline
   screenline replay wntr-net3 --speed 60x publish a recorded feed to the local broker
   screenline doctor                       what is here, what is wrong, what to do
 
@@ -47,19 +46,28 @@ pub struct LogArgs {
 }
 
 impl LogArgs {
-    /// The level or levels to log, where the command's own level is `usual`.
-    pub fn directives(&self, usual: &str) -> String {
-        match (self.verbose, &self.log) {
-            (0, Some(directives)) => directives.clone(),
-            (0, None) => usual.to_owned(),
+    /// Settles what is logged, where the command's own level is `usual`. The children of a city log the same.
+    pub fn settle(&mut self, usual: &str) {
+        match self.verbose {
+            0 => _ = self.log.get_or_insert_with(|| usual.to_owned()),
             // Libraries at debug bury what we say.
-            (1, _) => {
-                "info,screenline=debug,processor=debug,ingest=debug,query=debug,simulators=debug".into()
+            1 => {
+                self.log = Some(
+                    "info,screenline=debug,processor=debug,ingest=debug,query=debug,simulators=debug".into(),
+                )
             }
-            (2.., _) => {
-                "debug,screenline=trace,processor=trace,ingest=trace,query=trace,simulators=trace".into()
+            2.. => {
+                self.log = Some(
+                    "debug,screenline=trace,processor=trace,ingest=trace,query=trace,simulators=trace".into(),
+                )
             }
         }
+        self.verbose = 0;
+    }
+
+    /// What is logged: a level, or levels by module.
+    pub fn directives(&self) -> &str {
+        self.log.as_deref().unwrap_or("info")
     }
 }
 
@@ -91,7 +99,7 @@ children (ingest, query, postgres, mosquitto), which change when one is restarte
 Examples:
   screenline up
   screenline up --data /srv/city --listen 127.0.0.1:0 --mqtt-listen 127.0.0.1:0 --ready-file /run/city.json
-  screenline up --broker-url mqtt://user:password@broker.example:1883 --registry closed")]
+  screenline up --broker-url mqtt://broker.example:1883 --database-url postgres://screenline@db/screenline")]
 pub struct UpArgs {
     /// Folder for the private database and broker [default: /var/lib/screenline as root, else the user's state folder]
     #[arg(long, env = "SCREENLINE_DATA", value_name = "DIR")]

@@ -32,10 +32,11 @@ use cli::{Cli, Command};
 use console::Console;
 
 fn main() -> ExitCode {
-    let Cli { command, log } = Cli::parse();
+    let Cli { command, mut log } = Cli::parse();
     let console = Console::default();
     let usual = if matches!(command, Command::Demo(_) | Command::Doctor(_)) { "warn" } else { "info" };
-    let outcome = telemetry::log(&log.directives(usual), log.log_format, console.clone()).and_then(|()| {
+    log.settle(usual);
+    let outcome = telemetry::log(log.directives(), log.log_format, console.clone()).and_then(|()| {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
             let outcome = match command {

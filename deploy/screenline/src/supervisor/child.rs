@@ -231,10 +231,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_child_that_ignores_the_first_signal_gets_the_next() {
-        let keeper = Keeper::start(spec(
-            "trap '' INT; while :; do sleep 0.1; done",
-            &[(Signal::SIGINT, Duration::from_millis(300)), (Signal::SIGTERM, Duration::from_secs(5))],
-        ));
+        const STEPS: &[(Signal, Duration)] =
+            &[(Signal::SIGINT, Duration::from_millis(300)), (Signal::SIGTERM, Duration::from_secs(5))];
+        let keeper = Keeper::start(spec("trap '' INT; while :; do sleep 0.1; done", STEPS));
         let mut pid = keeper.pid_changes();
         let id = pid.wait_for(Option::is_some).await.unwrap().unwrap();
         keeper.stop().await;

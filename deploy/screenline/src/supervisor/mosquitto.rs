@@ -41,16 +41,26 @@ pub struct Mosquitto {
     pub address: SocketAddr,
 }
 
-/// Starts the broker and waits until it listens. Port 0 becomes a free one.
+/// Checks the address, before anything is started.
 ///
 /// # Errors
-/// Mosquitto is not installed, the address is not on loopback or is taken, or it does not start (with its last lines).
-pub async fn start(folder: &DataFolder, listen: SocketAddr) -> anyhow::Result<Mosquitto> {
+/// It is not on loopback, or taken.
+pub fn check(listen: SocketAddr) -> anyhow::Result<()> {
     ensure!(
         listen.ip().is_loopback(),
         "the private broker asks nobody for a password, so it listens on loopback only: not on {listen}, given with \
          --mqtt-listen. Use a broker of your own with --broker-url for sensors outside this machine"
     );
+    ports::check("--mqtt-listen", listen)?;
+    Ok(())
+}
+
+/// Starts the broker and waits until it listens. Port 0 becomes a free one.
+///
+/// # Errors
+/// Mosquitto is not installed, the address is not on loopback or is taken, or it does not start (with its last lines).
+pub async fn start(folder: &DataFolder, listen: SocketAddr) -> anyhow::Result<Mosquitto> {
+    check(listen)?;
     let program = binaries::mosquitto()?;
     let identity = Identity::of_first(&["mosquitto", "nobody"], "mosquitto")?;
     let store = folder.path().join("broker");

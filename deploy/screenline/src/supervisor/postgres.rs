@@ -173,6 +173,7 @@ async fn connect(socket: &Path, database: &str) -> Result<Client, tokio_postgres
         .user("postgres")
         .dbname(database)
         .application_name("screenline launcher")
+        .options("-c client_min_messages=warning") // "already exists" is no news
         .connect_timeout(Duration::from_secs(5))
         .connect(NoTls)
         .await?;
@@ -221,10 +222,10 @@ fn check_version(data: &Path, binaries: &Binaries) -> anyhow::Result<()> {
     };
     let of_data = text.trim();
     if of_data != binaries.major.to_string() {
-        let usual = PathBuf::from(format!("/usr/lib/postgresql/{of_data}/bin"));
-        let hint = match usual.join("postgres").exists() {
-            true => format!("start with --pg-bin {}", usual.display()),
-            false => format!("install PostgreSQL {of_data} and give its folder with --pg-bin"),
+        let fitting = Binaries::all().into_iter().find(|other| other.major.to_string() == of_data);
+        let hint = match fitting {
+            Some(fitting) => format!("start with --pg-bin {}", fitting.dir.display()),
+            None => format!("install PostgreSQL {of_data} and give its folder with --pg-bin"),
         };
         bail!(
             "{} was made by PostgreSQL {of_data}, but {} has PostgreSQL {}. Nothing is upgraded by itself: {hint}; or \
