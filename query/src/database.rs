@@ -1,0 +1,118 @@
+//! The way to PostgreSQL: a bounded pool of read-only sessions, and reads that stop at the server when dropped.
+
+use crate::error::{QueryError, Result};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use futures::Stream;
+use std::{pin::Pin, time::Duration};
+use tokio_postgres::{CancelToken, NoTls};
+
+/// How long a scan waits for a connection before it gives up: longer means the pool is too small.
+const WAIT: Duration = Duration::from_secs(10);
+const CONNECT: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Debug)]
+pub struct Database {
+    pool: Pool,
+    statement_timeout: Duration,
+}
+
+/// Frames of one COPY. Dropped before its end, it cancels the statement at the server and gives up the connection:
+/// a dropped future alone would leave the backend running.
+pub struct Frames {
+    stream: Pin<Box<tokio_postgres::CopyOutStream>>,
+    lease: Lease,
+}
+
+struct Lease {
+    client: Option<Object>,
+    cancel: CancelToken,
+}
+
+impl Database {
+    /// `url`: what tokio-postgres accepts, a URL or `key=value` pairs, also for a unix socket.
+    ///
+    /// # Errors
+    /// If the URL cannot be read, the database not be reached, or its tables are not there yet.
+    pub async fn open(url: &str, connections: usize, statement_timeout: Duration) -> anyhow::Result<Self> {
+        let mut config: tokio_postgres::Config =
+            url.parse().map_err(|error| anyhow::anyhow!("--database-url cannot be read: {error}"))?;
+        config.application_name("screenline query");
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT);
+        }
+        // Verified: a session that died while idle must not cost a query.
+        let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Verified });
+        let pool = Pool::builder(manager)
+            .max_size(connections)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(WAIT))
+            .create_timeout(Some(CONNECT))
+            .recycle_timeout(Some(CONNECT))
+            .build()?;
+        let database = Self { pool, statement_timeout };
+        let client = database.client().await?;
+        let there = client.query_one("SELECT to_regclass('reading') IS NOT NULL", &[]).await?;
+        anyhow::ensure!(
+            there.try_get::<_, bool>(0)?,
+            "the database has no table `reading` yet: start ingest or `screenline up` first, which make the tables"
+        );
+        Ok(database)
+    }
+
+    pub async fn client(&self) -> Result<Object> {
+        Ok(self.pool.get().await?)
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<()> {
+        self.client().await?.simple_query("SELECT 1").await?;
+        Ok(())
+    }
+
+    /// Starts `COPY (select) TO STDOUT` in a read-only transaction. `select` is SQL of ours.
+    pub async fn copy(&self, select: &str) -> Result<Frames> {
+        let client = self.client().await?;
+        let cancel = client.cancel_token();
+        let lease = Lease { client: Some(client), cancel };
+        let Some(client) = &lease.client else {
+            return Err(QueryError::Internal("a lease without its connection".into()));
+        };
+        let timeout_ms = self.statement_timeout.as_millis();
+        client.batch_execute(&format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {timeout_ms}")).await?;
+        let stream = client.copy_out(&format!("COPY ({select}) TO STDOUT (FORMAT binary)")).await?;
+        Ok(Frames { stream: Box::pin(stream), lease })
+    }
+}
+
+impl Frames {
+    pub async fn next(&mut self) -> Result<Option<bytes::Bytes>> {
+        let next = std::future::poll_fn(|context| self.stream.as_mut().poll_next(context)).await;
+        Ok(next.transpose()?)
+    }
+
+    /// Gives the connection back after the last frame.
+    pub async fn finish(mut self) -> Result<()> {
+        if let Some(client) = &self.lease.client {
+            client.batch_execute("COMMIT").await?;
+        }
+        drop(self.lease.client.take());
+        Ok(())
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(client) = self.client.take() else { return };
+        // Out of the pool: the next user must not meet the rest of this answer.
+        let client = Object::take(client);
+        let cancel = self.cancel.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(error) = cancel.cancel_query(NoTls).await {
+                    tracing::warn!(%error, "could not cancel a query at the database");
+                }
+                drop(client);
+            });
+        }
+    }
+}

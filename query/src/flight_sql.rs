@@ -1,0 +1,480 @@
+//! Flight SQL over the engine: statements, prepared statements and what clients ask about tables and server.
+
+use crate::{
+    engine::{Engine, Statement},
+    error::{QueryError, Result},
+    flight::{DoGet, answer, flight_info, one_batch, schema_bytes},
+    prepared::{self, Prepared},
+    sql_info, statement,
+    tables::{ALL, CATALOG, Dataset, SCHEMA},
+    ticket::{self, read_statement_handle, statement_handle},
+};
+use arrow_flight::{
+    Action, FlightDescriptor, FlightInfo, Ticket,
+    decode::FlightRecordBatchStream,
+    error::FlightError,
+    flight_service_server::FlightService,
+    sql::{
+        ActionCancelQueryRequest, ActionCancelQueryResult, ActionClosePreparedStatementRequest,
+        ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, Any, CommandGetCatalogs,
+        CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys, CommandGetImportedKeys,
+        CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables, CommandGetXdbcTypeInfo,
+        CommandPreparedStatementQuery, CommandPreparedStatementUpdate, CommandStatementIngest, CommandStatementQuery,
+        CommandStatementUpdate, DoPutPreparedStatementResult, ProstMessageExt, SqlInfo,
+        TicketStatementQuery,
+        metadata::{SqlInfoData, XdbcTypeInfoData},
+        server::{DoPutError, FlightSqlService, PeekableFlightDataStream},
+    },
+};
+use datafusion::arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, Field, Schema},
+};
+use futures::TryStreamExt;
+use prost::Message;
+use std::{sync::Arc, time::Instant};
+use tonic::{Request, Response, Status};
+
+/// The spellings that clients know a plain table by.
+const TABLE_TYPES: [&str; 2] = ["BASE TABLE", "TABLE"];
+/// The one that rows carry.
+const TABLE: &str = "TABLE";
+
+type Reply<T> = std::result::Result<Response<T>, Status>;
+
+pub struct FlightSql {
+    engine: Arc<Engine>,
+    prepared: Prepared,
+    sql_info: SqlInfoData,
+    xdbc_types: XdbcTypeInfoData,
+}
+
+impl FlightSql {
+    pub fn new(engine: Arc<Engine>) -> anyhow::Result<Self> {
+        Ok(Self {
+            sql_info: sql_info::sql_info(engine.limits())?,
+            xdbc_types: sql_info::xdbc_types()?,
+            prepared: Prepared::default(),
+            engine,
+        })
+    }
+
+    /// Plans SQL text and hands out a ticket that carries it.
+    pub async fn statement_info(&self, sql: &str, descriptor: FlightDescriptor) -> Result<FlightInfo> {
+        let statement = Statement::Sql { text: sql.to_owned(), parameters: Vec::new() };
+        let schema = self.engine.describe(statement).await?;
+        let ticket = TicketStatementQuery { statement_handle: statement_handle(sql).into() };
+        flight_info(&schema, ticket.as_any().encode_to_vec(), descriptor)
+    }
+
+    pub async fn sql(&self, id: &str, sql: &str) -> Result<Response<DoGet>> {
+        let statement = Statement::Sql { text: sql.to_owned(), parameters: Vec::new() };
+        let (schema, batches) = self.engine.query(id.to_owned(), statement).await?;
+        Ok(answer(schema, batches))
+    }
+
+    /// The name that an answer to this ticket can be cancelled by.
+    pub fn running_id(ticket: &[u8]) -> Option<String> {
+        if let Ok(any) = Any::decode(ticket) {
+            if let Ok(Some(ticket)) = any.unpack::<TicketStatementQuery>() {
+                return Some(read_statement_handle(&ticket.statement_handle).ok()?.0.to_owned());
+            }
+            if let Ok(Some(command)) = any.unpack::<CommandPreparedStatementQuery>() {
+                return String::from_utf8(command.prepared_statement_handle.into()).ok();
+            }
+        }
+        ticket::Ticket::parse(ticket::text(ticket).ok()?).ok()?.id
+    }
+
+    /// True if something was running for one of the tickets of this FlightInfo.
+    pub fn cancel(&self, info: &FlightInfo) -> bool {
+        let tickets = info.endpoint.iter().filter_map(|endpoint| endpoint.ticket.as_ref());
+        let ids: Vec<_> = tickets.filter_map(|ticket| Self::running_id(&ticket.ticket)).collect();
+        // All of them, not only up to the first that runs.
+        ids.iter().filter(|id| self.engine.cancel(id)).count() != 0
+    }
+
+    fn bound(&self, command: &CommandPreparedStatementQuery) -> Result<Statement> {
+        let (text, parameters) = self.prepared.get(&command.prepared_statement_handle, Instant::now())?;
+        Ok(Statement::Sql { text, parameters })
+    }
+
+    async fn create(&self, query: &str) -> Result<ActionCreatePreparedStatementResult> {
+        let sql = statement::numbered(query)?;
+        let (schema, parameters) = self.engine.prepare(sql.clone()).await?;
+        let last = parameters.keys().last().copied().unwrap_or(0);
+        if PARAMETERS_MAX < last {
+            return Err(QueryError::Exhausted(format!("parameter ${last}; up to ${PARAMETERS_MAX} are allowed")));
+        }
+        let kind = |place| parameters.get(&place).cloned().flatten().unwrap_or(DataType::Null);
+        let fields: Vec<_> = (1..=last).map(|place| Field::new(format!("${place}"), kind(place), true)).collect();
+        Ok(ActionCreatePreparedStatementResult {
+            prepared_statement_handle: self.prepared.keep(sql, Instant::now()).into(),
+            dataset_schema: schema_bytes(&schema)?,
+            parameter_schema: schema_bytes(&Schema::new(fields))?,
+        })
+    }
+
+    async fn bind(
+        &self,
+        command: CommandPreparedStatementQuery,
+        stream: PeekableFlightDataStream,
+    ) -> std::result::Result<DoPutPreparedStatementResult, Status> {
+        let mut batches = FlightRecordBatchStream::new_from_flight_data(stream.map_err(FlightError::from));
+        let mut row = None;
+        while let Some(batch) = batches.try_next().await? {
+            if 0 < batch.num_rows() {
+                if row.is_some() {
+                    let text = "several batches of parameters; bind one row and run the statement once for each";
+                    return Err(QueryError::Invalid(text.into()).into());
+                }
+                row = Some(prepared::values(&batch)?);
+            }
+        }
+        let row = row.ok_or_else(|| QueryError::Invalid("no row of parameters to bind".into()))?;
+        self.prepared.bind(&command.prepared_statement_handle, row, Instant::now())?;
+        Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(command.prepared_statement_handle) })
+    }
+
+    fn catalogs(&self, query: CommandGetCatalogs) -> Result<RecordBatch> {
+        let mut builder = query.into_builder();
+        builder.append(CATALOG);
+        Ok(builder.build().map_err(status)?)
+    }
+
+    fn schemas(&self, query: CommandGetDbSchemas) -> Result<RecordBatch> {
+        let mut builder = query.into_builder();
+        builder.append(CATALOG, SCHEMA);
+        Ok(builder.build().map_err(status)?)
+    }
+
+    fn tables(&self, mut query: CommandGetTables) -> Result<RecordBatch> {
+        for kind in &mut query.table_types {
+            if TABLE_TYPES.iter().any(|known| kind.eq_ignore_ascii_case(known)) {
+                *kind = TABLE.into();
+            }
+        }
+        let mut builder = query.into_builder();
+        for dataset in ALL {
+            builder.append(CATALOG, SCHEMA, dataset.name, TABLE, &dataset.schema()).map_err(status)?;
+        }
+        Ok(builder.build().map_err(status)?)
+    }
+
+    fn table_types(&self, query: CommandGetTableTypes) -> Result<RecordBatch> {
+        let mut builder = query.into_builder();
+        for kind in TABLE_TYPES {
+            builder.append(kind);
+        }
+        Ok(builder.build().map_err(status)?)
+    }
+
+    fn infos(&self, query: CommandGetSqlInfo) -> Result<RecordBatch> {
+        Ok(query.into_builder(&self.sql_info).build().map_err(status)?)
+    }
+
+    fn xdbc(&self, query: CommandGetXdbcTypeInfo) -> Result<RecordBatch> {
+        Ok(query.into_builder(&self.xdbc_types).build().map_err(status)?)
+    }
+
+    fn primary_keys(&self, query: &CommandGetPrimaryKeys) -> Result<RecordBatch> {
+        let here = query.catalog.as_deref().is_none_or(|name| name == CATALOG)
+            && query.db_schema.as_deref().is_none_or(|name| name == SCHEMA);
+        let key = Dataset::named(&query.table).filter(|_| here).map_or(&[][..], |dataset| dataset.key);
+        Ok(sql_info::primary_keys(CATALOG, SCHEMA, &query.table, key)?)
+    }
+}
+
+/// Parameters of one statement: more values belong into a table.
+const PARAMETERS_MAX: usize = 1000;
+
+fn status(error: FlightError) -> QueryError {
+    QueryError::Internal(error.to_string())
+}
+
+/// FlightInfo of a metadata command: the command itself is the ticket.
+fn metadata_info(command: Any, schema: &Schema, request: Request<FlightDescriptor>) -> Reply<FlightInfo> {
+    Ok(Response::new(flight_info(schema, command.encode_to_vec(), request.into_inner())?))
+}
+
+fn read_only() -> Status {
+    QueryError::Unimplemented("this service only reads: send readings over MQTT".into()).into()
+}
+
+fn no_foreign_keys() -> RecordBatch {
+    RecordBatch::new_empty(sql_info::foreign_keys_schema())
+}
+
+#[tonic::async_trait]
+impl FlightSqlService for FlightSql {
+    type FlightService = Self;
+
+    async fn get_flight_info_statement(
+        &self,
+        query: CommandStatementQuery,
+        request: Request<FlightDescriptor>,
+    ) -> Reply<FlightInfo> {
+        Ok(Response::new(self.statement_info(&query.query, request.into_inner()).await?))
+    }
+
+    async fn do_get_statement(
+        &self,
+        ticket: TicketStatementQuery,
+        _request: Request<Ticket>,
+    ) -> Reply<<Self as FlightService>::DoGetStream> {
+        let (id, sql) = read_statement_handle(&ticket.statement_handle)?;
+        Ok(self.sql(id, sql).await?)
+    }
+
+    async fn get_flight_info_prepared_statement(
+        &self,
+        query: CommandPreparedStatementQuery,
+        request: Request<FlightDescriptor>,
+    ) -> Reply<FlightInfo> {
+        let schema = self.engine.describe(self.bound(&query)?).await?;
+        metadata_info(query.as_any(), &schema, request)
+    }
+
+    async fn do_get_prepared_statement(
+        &self,
+        query: CommandPreparedStatementQuery,
+        _request: Request<Ticket>,
+    ) -> Reply<<Self as FlightService>::DoGetStream> {
+        let statement = self.bound(&query)?;
+        let id = ticket::text(&query.prepared_statement_handle)?.to_owned();
+        let (schema, batches) = self.engine.query(id, statement).await?;
+        Ok(answer(schema, batches))
+    }
+
+    async fn do_action_create_prepared_statement(
+        &self,
+        query: ActionCreatePreparedStatementRequest,
+        _request: Request<Action>,
+    ) -> std::result::Result<ActionCreatePreparedStatementResult, Status> {
+        Ok(self.create(&query.query).await?)
+    }
+
+    async fn do_action_close_prepared_statement(
+        &self,
+        query: ActionClosePreparedStatementRequest,
+        _request: Request<Action>,
+    ) -> std::result::Result<(), Status> {
+        self.prepared.close(&query.prepared_statement_handle);
+        Ok(())
+    }
+
+    async fn do_put_prepared_statement_query(
+        &self,
+        query: CommandPreparedStatementQuery,
+        request: Request<PeekableFlightDataStream>,
+    ) -> std::result::Result<DoPutPreparedStatementResult, Status> {
+        self.bind(query, request.into_inner()).await
+    }
+
+    async fn do_put_statement_update(
+        &self,
+        _query: CommandStatementUpdate,
+        _request: Request<PeekableFlightDataStream>,
+    ) -> std::result::Result<i64, Status> {
+        Err(read_only())
+    }
+
+    async fn do_put_prepared_statement_update(
+        &self,
+        _query: CommandPreparedStatementUpdate,
+        _request: Request<PeekableFlightDataStream>,
+    ) -> std::result::Result<i64, Status> {
+        Err(read_only())
+    }
+
+    async fn do_put_statement_ingest(
+        &self,
+        _query: CommandStatementIngest,
+        _request: Request<PeekableFlightDataStream>,
+    ) -> std::result::Result<i64, Status> {
+        Err(read_only())
+    }
+
+    async fn do_put_error_callback(
+        &self,
+        _request: Request<PeekableFlightDataStream>,
+        error: DoPutError,
+    ) -> Reply<<Self as FlightService>::DoPutStream> {
+        Err(Status::invalid_argument(error.to_string()))
+    }
+
+    async fn do_action_cancel_query(
+        &self,
+        query: ActionCancelQueryRequest,
+        _request: Request<Action>,
+    ) -> std::result::Result<ActionCancelQueryResult, Status> {
+        let info = FlightInfo::decode(query.info)
+            .map_err(|error| QueryError::Invalid(format!("the FlightInfo to cancel cannot be read: {error}")))?;
+        // CANCEL_RESULT_CANCELLED and CANCEL_RESULT_NOT_CANCELLABLE of FlightSql.proto
+        Ok(ActionCancelQueryResult { result: if self.cancel(&info) { 1 } else { 3 } })
+    }
+
+    async fn get_flight_info_catalogs(
+        &self,
+        query: CommandGetCatalogs,
+        request: Request<FlightDescriptor>,
+    ) -> Reply<FlightInfo> {
+        metadata_info(query.as_any(), &self.catalogs(query)?.schema(), request)
+    }
+
+    async fn do_get_catalogs(
+        &self,
+        query: CommandGetCatalogs,
+        _request: Request<Ticket>,
+    ) -> Reply<<Self as FlightService>::DoGetStream> {
+        Ok(one_batch(self.catalogs(query)?))
+    }
+
+    async fn get_flight_info_schemas(
+        &self,
+        query: CommandGetDbSchemas,
+        request: Request<FlightDescriptor>,
+    ) -> Reply<FlightInfo> {
+        metadata_info(query.as_any(), &query.into_builder().schema(), request)
+    }
+
+    async fn do_get_schemas(
+        &self,
+        query: CommandGetDbSchemas,
+        _request: Request<Ticket>,
+    ) -> Reply<<Self as FlightService>::DoGetStream> {
+        Ok(one_batch(self.schemas(query)?))
+    }
+
+    async fn get_flight_info_tables(
+        &self,
+        query: CommandGetTables,
+        request: Request<FlightDescriptor>,
+    ) -> Reply<FlightInfo> {
+        metadata_info(query.as_any(), &query.into_builder().schema(), request)
+    }
+
+    async fn do_get_tables(
+        &self,
+        query: CommandGetTables,
+        _request: Request<Ticket>,
+    ) -> Reply<<Self as FlightService>::DoGetStream> {
+        Ok(one_batch(self.tables(query)?))
+    }
+
+    async fn get_flight_info_table_types(
+        &self,
+        query: CommandGetTableTypes,
+        request: Request<FlightDescriptor>,
+    ) -> Reply<FlightInfo> {
+        metadata_info(query.as_any(), &query.into_builder().schema(), request)
+    }
+
+    async fn do_get_table_types(
+        &self,
+        query: CommandGetTableTypes,
+        _request: Request<Ticket>,
+    ) -> Reply<<Self as FlightService>::DoGetStream> {
+        Ok(one_batch(self.table_types(query)?))
+    }
+
+    async fn get_flight_info_sql_info(
+        &self,
+        query: CommandGetSqlInfo,
+        request: Request<FlightDescriptor>,
+    ) -> Reply<FlightInfo> {
+        metadata_info(query.as_any(), &query.into_builder(&self.sql_info).schema(), request)
+    }
+
+    async fn do_get_sql_info(
+        &self,
+        query: CommandGetSqlInfo,
+        _request: Request<Ticket>,
+    ) -> Reply<<Self as FlightService>::DoGetStream> {
+        Ok(one_batch(self.infos(query)?))
+    }
+
+    async fn get_flight_info_xdbc_type_info(
+        &self,
+        query: CommandGetXdbcTypeInfo,
+        request: Request<FlightDescriptor>,
+    ) -> Reply<FlightInfo> {
+        metadata_info(query.as_any(), &query.into_builder(&self.xdbc_types).schema(), request)
+    }
+
+    async fn do_get_xdbc_type_info(
+        &self,
+        query: CommandGetXdbcTypeInfo,
+        _request: Request<Ticket>,
+    ) -> Reply<<Self as FlightService>::DoGetStream> {
+        Ok(one_batch(self.xdbc(query)?))
+    }
+
+    async fn get_flight_info_primary_keys(
+        &self,
+        query: CommandGetPrimaryKeys,
+        request: Request<FlightDescriptor>,
+    ) -> Reply<FlightInfo> {
+        metadata_info(query.as_any(), &sql_info::primary_keys_schema(), request)
+    }
+
+    async fn do_get_primary_keys(
+        &self,
+        query: CommandGetPrimaryKeys,
+        _request: Request<Ticket>,
+    ) -> Reply<<Self as FlightService>::DoGetStream> {
+        Ok(one_batch(self.primary_keys(&query)?))
+    }
+
+    async fn get_flight_info_exported_keys(
+        &self,
+        query: CommandGetExportedKeys,
+        request: Request<FlightDescriptor>,
+    ) -> Reply<FlightInfo> {
+        metadata_info(query.as_any(), &sql_info::foreign_keys_schema(), request)
+    }
+
+    async fn do_get_exported_keys(
+        &self,
+        _query: CommandGetExportedKeys,
+        _request: Request<Ticket>,
+    ) -> Reply<<Self as FlightService>::DoGetStream> {
+        Ok(one_batch(no_foreign_keys()))
+    }
+
+    async fn get_flight_info_imported_keys(
+        &self,
+        query: CommandGetImportedKeys,
+        request: Request<FlightDescriptor>,
+    ) -> Reply<FlightInfo> {
+        metadata_info(query.as_any(), &sql_info::foreign_keys_schema(), request)
+    }
+
+    async fn do_get_imported_keys(
+        &self,
+        _query: CommandGetImportedKeys,
+        _request: Request<Ticket>,
+    ) -> Reply<<Self as FlightService>::DoGetStream> {
+        Ok(one_batch(no_foreign_keys()))
+    }
+
+    async fn get_flight_info_cross_reference(
+        &self,
+        query: CommandGetCrossReference,
+        request: Request<FlightDescriptor>,
+    ) -> Reply<FlightInfo> {
+        metadata_info(query.as_any(), &sql_info::foreign_keys_schema(), request)
+    }
+
+    async fn do_get_cross_reference(
+        &self,
+        _query: CommandGetCrossReference,
+        _request: Request<Ticket>,
+    ) -> Reply<<Self as FlightService>::DoGetStream> {
+        Ok(one_batch(no_foreign_keys()))
+    }
+
+    async fn register_sql_info(&self, _id: i32, _result: &SqlInfo) {
+        // All of it is known from the start.
+    }
+}

@@ -1,0 +1,140 @@
+//! One port for all: gRPC (HTTP/2), gRPC-web (also HTTP/1.1) and two plain pages.
+
+use crate::{engine::Engine, flight::Flight, tables::ALL};
+use anyhow::Context;
+use arrow_flight::flight_service_server::FlightServiceServer;
+use axum::{
+    Router,
+    extract::State,
+    http::StatusCode,
+    routing::get,
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic_web::GrpcWebLayer;
+
+/// Bytes of one message to us: a statement, a ticket, or a row of parameters.
+const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// HTTP/2 windows: with 64 KiB the network waits for acknowledgements at less than half of the rate.
+const WINDOW_BYTES: u32 = 8 << 20;
+/// Calls at once on one connection; the engine's own limit is lower.
+const STREAMS_MAX: u32 = 32;
+/// Connections at once, far more than a city's dashboards; each holds some buffers.
+const CONNECTIONS_MAX: usize = 1024;
+const KEEPALIVE: Duration = Duration::from_secs(20);
+/// For a client that connects and says nothing.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long running answers may take after a stop is asked for.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// # Errors
+/// If the address cannot be bound; the message says what to do.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "cannot listen on {address} for Flight: stop the process that does, or choose another address by --listen \
+             (port 0 takes a free one)"
+        )
+    })
+}
+
+pub fn router(engine: Arc<Engine>) -> anyhow::Result<Router> {
+    let flight = FlightServiceServer::new(Flight::new(engine.clone())?).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let flight = tonic::service::Routes::new(flight).prepare().into_axum_router().layer(GrpcWebLayer::new());
+    let pages = Router::new().route("/", get(about)).route("/healthz", get(health)).with_state(engine);
+    Ok(pages.fallback_service(flight))
+}
+
+/// Serves until `shutdown`, then lets running answers end.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let connections = TaskTracker::new();
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let place = tokio::select! {
+            () = shutdown.cancelled() => break,
+            place = places.clone().acquire_owned() => place?,
+        };
+        let stream = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Too many open files, or a client gone before it was accepted: neither is a reason to stop.
+                    tracing::warn!(%error, "could not accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+        };
+        let (router, shutdown) = (router.clone(), shutdown.clone());
+        connections.spawn(async move {
+            connection(stream, router, shutdown).await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(DRAIN, connections.wait()).await.is_err() {
+        tracing::warn!(connections = connections.len(), "stopped while clients were still reading");
+    }
+    Ok(())
+}
+
+async fn connection(stream: TcpStream, router: Router, shutdown: CancellationToken) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "could not set nodelay");
+    }
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .max_concurrent_streams(STREAMS_MAX)
+        .keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE);
+    let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::pin!(serving);
+    let result = tokio::select! {
+        result = serving.as_mut() => result,
+        () = shutdown.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(error, "a connection ended early");
+    }
+}
+
+async fn about() -> String {
+    let mut text = String::from(
+        "Screenline: a city's telemetry by Arrow Flight, Flight SQL and gRPC-web on this port.\n\n\
+         Python:  from adbc_driver_flightsql import dbapi\n\
+         \x20        dbapi.connect(\"grpc://HOST:PORT\").cursor().execute(\"SELECT * FROM reading LIMIT 10\")\n\
+         or:      pyarrow.flight.connect(\"grpc://HOST:PORT\").do_get(pyarrow.flight.Ticket(b'{\"dataset\": \"reading\"}'))\n\n\
+         Datasets:\n",
+    );
+    for dataset in ALL {
+        let columns: Vec<_> = dataset.columns.iter().map(|column| column.name).collect();
+        text += &format!("  {:<10} {}\n             ({})\n", dataset.name, dataset.about, columns.join(", "));
+    }
+    text
+}
+
+async fn health(State(engine): State<Arc<Engine>>) -> (StatusCode, String) {
+    match engine.ping().await {
+        Ok(()) => (StatusCode::OK, "ok\n".into()),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+    }
+}

@@ -1,0 +1,155 @@
+//! Prepared statements between their making and closing, bounded in number and age: clients forget to close them.
+
+use crate::{
+    error::{QueryError, Result},
+    ticket::new_id,
+};
+use datafusion::{arrow::array::RecordBatch, scalar::ScalarValue};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Statements kept; beyond it the one unused for longest goes. At most 320 KiB each.
+const KEPT: usize = 1000;
+/// Since its last use.
+const TTL: Duration = Duration::from_secs(3600);
+/// Bytes of the bound values of one statement.
+const BOUND_BYTES_MAX: usize = 64 << 10;
+
+#[derive(Debug)]
+pub struct Prepared {
+    kept: Mutex<HashMap<String, Entry>>,
+    max: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// With numbered parameters.
+    sql: String,
+    bound: Vec<ScalarValue>,
+    used: Instant,
+}
+
+impl Default for Prepared {
+    fn default() -> Self {
+        Self { kept: Mutex::default(), max: KEPT }
+    }
+}
+
+impl Prepared {
+    /// Keeps a statement and returns its handle.
+    pub fn keep(&self, sql: String, now: Instant) -> String {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|_, entry| now.duration_since(entry.used) < TTL);
+        if self.max <= kept.len()
+            && let Some(oldest) = kept.iter().min_by_key(|(_, entry)| entry.used).map(|(handle, _)| handle.clone())
+        {
+            kept.remove(&oldest);
+        }
+        let handle = new_id();
+        kept.insert(handle.clone(), Entry { sql, bound: Vec::new(), used: now });
+        handle
+    }
+
+    /// The statement and the values bound to it.
+    pub fn get(&self, handle: &[u8], now: Instant) -> Result<(String, Vec<ScalarValue>)> {
+        self.with(handle, now, |entry| (entry.sql.clone(), entry.bound.clone()))
+    }
+
+    /// Binds values to `$1`, `$2`, .., in place of those before.
+    pub fn bind(&self, handle: &[u8], values: Vec<ScalarValue>, now: Instant) -> Result<()> {
+        let bytes: usize = values.iter().map(ScalarValue::size).sum();
+        if BOUND_BYTES_MAX < bytes {
+            return Err(QueryError::Exhausted(format!("{bytes} B of parameters; {BOUND_BYTES_MAX} B are allowed")));
+        }
+        self.with(handle, now, |entry| entry.bound = values)
+    }
+
+    /// Closing what is gone already is no error.
+    pub fn close(&self, handle: &[u8]) {
+        if let Ok(handle) = std::str::from_utf8(handle) {
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(handle);
+        }
+    }
+
+    fn with<T>(&self, handle: &[u8], now: Instant, act: impl FnOnce(&mut Entry) -> T) -> Result<T> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = std::str::from_utf8(handle).ok().and_then(|handle| kept.get_mut(handle));
+        match entry.filter(|entry| now.duration_since(entry.used) < TTL) {
+            Some(entry) => {
+                entry.used = now;
+                Ok(act(entry))
+            }
+            None => Err(QueryError::NotFound("no such prepared statement, or it is too old: prepare it again".into())),
+        }
+    }
+}
+
+/// The one row of parameters as values. Some clients send each in a dense union.
+pub fn values(batch: &RecordBatch) -> Result<Vec<ScalarValue>> {
+    if batch.num_rows() != 1 {
+        return Err(QueryError::Invalid(format!(
+            "{} rows of parameters; bind one row and run the statement once for each",
+            batch.num_rows()
+        )));
+    }
+    batch.columns().iter().map(|column| Ok(bare(ScalarValue::try_from_array(column, 0)?))).collect()
+}
+
+fn bare(value: ScalarValue) -> ScalarValue {
+    match value {
+        ScalarValue::Union(Some((_, value)), ..) => bare(*value),
+        ScalarValue::Union(None, ..) => ScalarValue::Null,
+        ScalarValue::Dictionary(_, value) => bare(*value),
+        value => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::arrow::{
+        array::{ArrayRef, Int64Array, StringArray, UnionArray},
+        buffer::ScalarBuffer,
+        datatypes::{DataType, Field, UnionFields},
+    };
+    use std::sync::Arc;
+
+    #[test]
+    fn the_statement_unused_for_longest_makes_room() {
+        let prepared = Prepared { max: 2, ..Prepared::default() };
+        let now = Instant::now();
+        let (one, two) = (prepared.keep("1".into(), now), prepared.keep("2".into(), now + Duration::from_secs(1)));
+        prepared.get(one.as_bytes(), now + Duration::from_secs(2)).unwrap();
+        let three = prepared.keep("3".into(), now + Duration::from_secs(3));
+        assert!(prepared.get(two.as_bytes(), now).is_err());
+        assert_eq!(prepared.get(three.as_bytes(), now + Duration::from_secs(3)).unwrap().0, "3");
+        assert!(prepared.get(one.as_bytes(), now + TTL * 2).is_err(), "too old");
+        prepared.close(one.as_bytes());
+        assert!(prepared.get(one.as_bytes(), now).is_err());
+        assert!(prepared.get(b"\xff", now).is_err());
+    }
+
+    #[test]
+    fn a_value_in_a_dense_union_is_taken_out() {
+        let fields = UnionFields::try_new(
+            [0, 1],
+            [Field::new("text", DataType::Utf8, true), Field::new("number", DataType::Int64, true)],
+        )
+        .unwrap();
+        let children: Vec<ArrayRef> =
+            vec![Arc::new(StringArray::from(vec!["x"])), Arc::new(Int64Array::from(vec![7]))];
+        let union = UnionArray::try_new(
+            fields,
+            ScalarBuffer::from(vec![1i8]),
+            Some(ScalarBuffer::from(vec![0i32])),
+            children,
+        )
+        .unwrap();
+        let batch = RecordBatch::try_from_iter([("p", Arc::new(union) as ArrayRef)]).unwrap();
+        assert_eq!(values(&batch).unwrap(), [ScalarValue::Int64(Some(7))]);
+        assert!(values(&batch.slice(0, 0)).is_err());
+    }
+}

@@ -1,0 +1,230 @@
+//! Filters of a scan -> a WHERE clause of ours. Only instants, integers and series ids are ever written into SQL,
+//! never a text of the client: COPY takes no parameters.
+
+use crate::{
+    series::Series,
+    tables::{Column, Dataset, Kind, Source},
+};
+use datafusion::{
+    logical_expr::{Between, BinaryExpr, Expr, Operator, expr::InList},
+    scalar::ScalarValue,
+};
+use std::fmt::Write;
+
+/// Microseconds since 1970 that nanoseconds can say; what lies outside decodes to null, which no comparison selects.
+const MICROS_MIN: i64 = i64::MIN / 1000;
+const MICROS_MAX: i64 = i64::MAX / 1000;
+
+/// The SQL condition that selects exactly the rows for which `filter` is true, or none if there is no such condition.
+///
+/// AND and OR may mix conditions because "unknown" may count as false below them; NOT may not.
+pub fn condition(dataset: &Dataset, filter: &Expr, series: &Series) -> Option<String> {
+    if dataset.columns.iter().any(|column| matches!(column.source, Source::Series(_))) && Series::decides(filter) {
+        return series.matching(filter).ok().map(|ids| among(&ids));
+    }
+    match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
+            let (left, right) = (condition(dataset, left, series)?, condition(dataset, right, series)?);
+            Some(format!("({left} {op} {right})"))
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (&**left, &**right) {
+            (Expr::Column(name), Expr::Literal(value, _)) => comparison(dataset.column(&name.name)?, *op, value),
+            (Expr::Literal(value, _), Expr::Column(name)) => comparison(dataset.column(&name.name)?, op.swap()?, value),
+            _ => None,
+        },
+        Expr::Between(Between { expr, negated: false, low, high }) => {
+            let (Expr::Column(name), Expr::Literal(low, _), Expr::Literal(high, _)) = (&**expr, &**low, &**high) else {
+                return None;
+            };
+            let column = dataset.column(&name.name)?;
+            let low = comparison(column, Operator::GtEq, low)?;
+            Some(format!("({low} AND {})", comparison(column, Operator::LtEq, high)?))
+        }
+        Expr::InList(InList { expr, list, negated: false }) => {
+            let Expr::Column(name) = &**expr else { return None };
+            let column = dataset.column(&name.name)?;
+            let one = |item: &Expr| match item {
+                Expr::Literal(value, _) => comparison(column, Operator::Eq, value),
+                _ => None,
+            };
+            let any: Vec<_> = list.iter().map(one).collect::<Option<_>>()?;
+            (!any.is_empty()).then(|| format!("({})", any.join(" OR ")))
+        }
+        Expr::IsNotNull(inner) | Expr::IsNull(inner) => {
+            let Expr::Column(name) = &**inner else { return None };
+            let column = dataset.column(&name.name)?;
+            let Source::Sql(sql) = column.source else { return None };
+            let not = if matches!(filter, Expr::IsNotNull(_)) { "NOT " } else { "" };
+            // An infinite instant decodes to null without being null in the database.
+            (column.kind != Kind::Time).then(|| format!("({sql}) IS {not}NULL"))
+        }
+        _ => None,
+    }
+}
+
+/// `column` `op` `value`. Floats are left to the engine: PostgreSQL holds -0 equal to 0 and it does not.
+fn comparison(column: &Column, op: Operator, value: &ScalarValue) -> Option<String> {
+    let Source::Sql(sql) = column.source else { return None };
+    match column.kind {
+        Kind::Time => {
+            let (low, high) = micros(op, nanos(value)?)?;
+            Some(between(sql, low, high))
+        }
+        Kind::Int32 | Kind::Int64 => {
+            let number = integer(value)?;
+            let op = match op {
+                Operator::Eq => "=",
+                Operator::NotEq => "<>",
+                Operator::Lt => "<",
+                Operator::LtEq => "<=",
+                Operator::Gt => ">",
+                Operator::GtEq => ">=",
+                _ => return None,
+            };
+            Some(format!("({sql}) {op} ({number})::int8"))
+        }
+        Kind::Float | Kind::Bool | Kind::Text | Kind::Bytes => None,
+    }
+}
+
+/// The microseconds, both ends included, of the instants that satisfy `op nanos`; an empty range is (1, 0).
+fn micros(op: Operator, nanos: i64) -> Option<(i64, i64)> {
+    let floor = nanos.div_euclid(1000);
+    let ceiling = floor + i64::from(nanos.rem_euclid(1000) != 0);
+    Some(match op {
+        Operator::Eq if floor == ceiling => (floor, floor),
+        Operator::Eq => (1, 0),
+        Operator::Gt => (floor + 1, MICROS_MAX),
+        Operator::GtEq => (ceiling, MICROS_MAX),
+        Operator::Lt => (MICROS_MIN, ceiling - 1),
+        Operator::LtEq => (MICROS_MIN, floor),
+        _ => return None,
+    })
+}
+
+fn between(sql: &str, low: i64, high: i64) -> String {
+    let (low, high) = (low.max(MICROS_MIN), high.min(MICROS_MAX));
+    let text = |micros| jiff::Timestamp::from_microsecond(micros).map(|time| time.to_string());
+    match (text(low), text(high)) {
+        (Ok(from), Ok(to)) if low <= high => format!("({sql} >= '{from}'::timestamptz AND {sql} <= '{to}'::timestamptz)"),
+        _ => "false".into(),
+    }
+}
+
+/// `series_id` is one of `ids`.
+fn among(ids: &[i32]) -> String {
+    if ids.is_empty() {
+        return "false".into();
+    }
+    let mut sql = String::from("series_id = ANY ('{");
+    for (at, id) in ids.iter().enumerate() {
+        let comma = if at == 0 { "" } else { "," };
+        let _ = write!(sql, "{comma}{id}"); // into a String: cannot fail
+    }
+    sql + "}'::int4[])"
+}
+
+/// Unix nanoseconds of a literal with a time zone: without one, the engine has not yet said what it means.
+fn nanos(value: &ScalarValue) -> Option<i64> {
+    match value {
+        ScalarValue::TimestampSecond(Some(value), Some(_)) => value.checked_mul(1_000_000_000),
+        ScalarValue::TimestampMillisecond(Some(value), Some(_)) => value.checked_mul(1_000_000),
+        ScalarValue::TimestampMicrosecond(Some(value), Some(_)) => value.checked_mul(1000),
+        ScalarValue::TimestampNanosecond(Some(value), Some(_)) => Some(*value),
+        _ => None,
+    }
+}
+
+fn integer(value: &ScalarValue) -> Option<i64> {
+    match value {
+        ScalarValue::Int8(value) => value.map(i64::from),
+        ScalarValue::Int16(value) => value.map(i64::from),
+        ScalarValue::Int32(value) => value.map(i64::from),
+        ScalarValue::Int64(value) => *value,
+        ScalarValue::UInt8(value) => value.map(i64::from),
+        ScalarValue::UInt16(value) => value.map(i64::from),
+        ScalarValue::UInt32(value) => value.map(i64::from),
+        ScalarValue::UInt64(value) => value.and_then(|value| i64::try_from(value).ok()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::copy::instant;
+    use datafusion::prelude::{col, lit};
+    use expect_test::expect;
+    use proptest::prelude::*;
+
+    fn utc(nanos: i64) -> Expr {
+        lit(ScalarValue::TimestampNanosecond(Some(nanos), Some("UTC".into())))
+    }
+
+    fn sql(filter: &Expr) -> Option<String> {
+        let series = Series::of([(1, "a", "m", "u"), (2, "b", "m", "u"), (3, "c", "n", "u")]);
+        condition(Dataset::named("reading").unwrap(), filter, &series)
+    }
+
+    #[test]
+    fn a_range_of_time_and_names_is_pushed_down() {
+        let from = 1_704_067_200_000_000_000;
+        let filter = col("time").gt_eq(utc(from)).and(col("time").lt(utc(from + 60_000_000_000)));
+        expect!["((time >= '2024-01-01T00:00:00Z'::timestamptz AND time <= '2262-04-11T23:47:16.854775Z'::timestamptz) AND (time >= '1677-09-21T00:12:43.145225Z'::timestamptz AND time <= '2024-01-01T00:00:59.999999Z'::timestamptz))"]
+            .assert_eq(&sql(&filter).unwrap());
+        expect!["series_id = ANY ('{1,2}'::int4[])"].assert_eq(&sql(&col("metric").eq(lit("m"))).unwrap());
+        expect!["false"].assert_eq(&sql(&col("sensor").eq(lit("'; DROP TABLE reading; --"))).unwrap());
+        expect!["((quality) = (0)::int8 OR series_id = ANY ('{3}'::int4[]))"]
+            .assert_eq(&sql(&col("quality").eq(lit(0)).or(col("metric").eq(lit("n")))).unwrap());
+    }
+
+    #[test]
+    fn what_cannot_be_exact_is_left_to_the_engine() {
+        for filter in [
+            col("value").gt(lit(1.0)),
+            col("time").gt(utc(0)).or(col("value").gt(lit(1.0))),
+            datafusion::logical_expr::not(col("time").gt(utc(0))),
+            col("time").gt(lit(ScalarValue::TimestampNanosecond(Some(0), None))),
+            col("time").is_null(),
+            col("quality").eq(lit("0")),
+            col("quality").gt(col("value")),
+        ] {
+            assert_eq!(sql(&filter), None, "{filter}");
+        }
+    }
+
+    proptest! {
+        /// A stored instant has microseconds; the filter has nanoseconds.
+        #[test]
+        fn a_range_selects_what_the_comparison_does(stored in -40_000i64..40_000, bound in -40_000_000i64..40_000_000) {
+            for op in [Operator::Eq, Operator::Lt, Operator::LtEq, Operator::Gt, Operator::GtEq] {
+                let (low, high) = micros(op, bound).unwrap();
+                let nanos = stored * 1000;
+                let plain = match op {
+                    Operator::Eq => nanos == bound,
+                    Operator::Lt => nanos < bound,
+                    Operator::LtEq => nanos <= bound,
+                    Operator::Gt => nanos > bound,
+                    _ => nanos >= bound,
+                };
+                prop_assert_eq!(low <= stored && stored <= high, plain, "{} {} {}", stored, op, bound);
+            }
+        }
+
+        #[test]
+        fn any_bound_renders(bound in any::<i64>()) {
+            for op in [Operator::Eq, Operator::Lt, Operator::LtEq, Operator::Gt, Operator::GtEq] {
+                let (low, high) = micros(op, bound).unwrap();
+                let text = between("time", low, high);
+                prop_assert!(text == "false" || text.matches("Z'").count() == 2, "{}", text);
+            }
+        }
+
+        #[test]
+        fn what_decodes_is_what_the_bounds_allow(micros in any::<i64>()) {
+            let unix = micros.checked_add(crate::copy::POSTGRES_EPOCH_MICROS);
+            let inside = unix.is_some_and(|unix| MICROS_MIN <= unix && unix <= MICROS_MAX);
+            prop_assert_eq!(instant(micros).is_some(), inside);
+        }
+    }
+}

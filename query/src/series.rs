@@ -1,0 +1,224 @@
+//! The dictionary of series: id -> sensor, metric, unit. Rows travel with four bytes and get their texts here.
+
+use crate::{
+    error::{QueryError, Result},
+    tables::SeriesPart,
+};
+use datafusion::{
+    arrow::{
+        array::{Array, ArrayRef, AsArray, RecordBatch, StringArray},
+        datatypes::{DataType, Field, Schema, SchemaRef},
+    },
+    common::{DFSchema, tree_node::TreeNode},
+    execution::context::ExecutionProps,
+    logical_expr::{Expr, physical_planning_context::PhysicalPlanningContext},
+    physical_expr::create_physical_expr,
+    prelude::Column,
+};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+
+/// Ids re-read below the highest one known: they are drawn before their transaction commits, so a lower one may
+/// appear after a higher one.
+const OVERLAP: i32 = 1000;
+
+/// All series at one moment, in order of their ids.
+#[derive(Debug)]
+pub struct Series {
+    ids: Vec<i32>,
+    /// sensor, metric, unit
+    texts: RecordBatch,
+    registry_version: i64,
+}
+
+/// The newest `Series`, shared by all queries.
+#[derive(Debug)]
+pub struct Dictionary {
+    newest: RwLock<Arc<Series>>,
+    /// One refresh at a time: the others then find nothing new.
+    refreshing: tokio::sync::Mutex<()>,
+}
+
+type Row = (i32, String, String, String);
+
+static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+    let names = ["sensor", "metric", "unit"];
+    Arc::new(Schema::new(names.map(|name| Field::new(name, DataType::Utf8, true)).to_vec()))
+});
+
+impl Series {
+    /// Where `id` stands, for `text`.
+    pub fn position(&self, id: i32) -> Option<usize> {
+        // Without gaps an id tells its own place.
+        let direct = usize::try_from(id.checked_sub(*self.ids.first()?)?).ok()?;
+        if self.ids.get(direct) == Some(&id) {
+            return Some(direct);
+        }
+        self.ids.binary_search(&id).ok()
+    }
+
+    pub fn text(&self, part: SeriesPart, position: usize) -> &str {
+        self.texts.column(part as usize).as_string::<i32>().value(position)
+    }
+
+    /// Whether this filter is about series alone, so that `matching` decides it completely.
+    pub fn decides(filter: &Expr) -> bool {
+        let columns = filter.column_refs();
+        let simple = |expr: &Expr| {
+            !matches!(
+                expr,
+                Expr::Exists(_)
+                    | Expr::InSubquery(_)
+                    | Expr::ScalarSubquery(_)
+                    | Expr::OuterReferenceColumn(..)
+                    | Expr::Placeholder(_)
+                    | Expr::AggregateFunction(_)
+                    | Expr::WindowFunction(_)
+                    | Expr::Unnest(_)
+            )
+        };
+        !columns.is_empty()
+            && columns.iter().all(|column| SCHEMA.index_of(&column.name).is_ok())
+            && !filter.is_volatile()
+            && !filter.exists(|expr| Ok(!simple(expr))).unwrap_or(true)
+    }
+
+    /// Ids of the series for which `filter` is true.
+    ///
+    /// # Errors
+    /// If the filter fails on one of them, such as a cast of its name to a number.
+    pub fn matching(&self, filter: &Expr) -> datafusion::error::Result<Vec<i32>> {
+        let bare = filter.clone().transform(|expr| {
+            Ok(match expr {
+                Expr::Column(column) => {
+                    datafusion::common::tree_node::Transformed::yes(Expr::Column(Column::new_unqualified(column.name)))
+                }
+                expr => datafusion::common::tree_node::Transformed::no(expr),
+            })
+        })?;
+        let schema = DFSchema::try_from(SCHEMA.clone())?;
+        let physical = create_physical_expr(&bare.data, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
+        let verdicts = physical.evaluate(&self.texts)?.into_array(self.ids.len())?;
+        let Some(verdicts) = verdicts.as_boolean_opt() else {
+            return datafusion::common::plan_err!("a filter that is not true or false");
+        };
+        let ids = self.ids.iter().enumerate();
+        Ok(ids.filter(|(at, _)| verdicts.is_valid(*at) && verdicts.value(*at)).map(|(_, id)| *id).collect())
+    }
+
+    fn new(mut rows: Vec<Row>, registry_version: i64) -> Result<Self> {
+        rows.sort_unstable_by_key(|row| row.0);
+        let text = |pick: fn(&Row) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(rows.iter().map(pick))) };
+        let columns = vec![text(|row| &row.1), text(|row| &row.2), text(|row| &row.3)];
+        let texts = RecordBatch::try_new(SCHEMA.clone(), columns)?;
+        Ok(Self { ids: rows.iter().map(|row| row.0).collect(), texts, registry_version })
+    }
+
+    fn rows(&self) -> impl Iterator<Item = Row> {
+        let text = |part, at| self.text(part, at).to_owned();
+        self.ids.iter().enumerate().map(move |(at, id)| {
+            (*id, text(SeriesPart::Sensor, at), text(SeriesPart::Metric, at), text(SeriesPart::Unit, at))
+        })
+    }
+
+    fn holds(&self, (id, sensor, metric, unit): &Row) -> bool {
+        self.position(*id).is_some_and(|at| {
+            self.text(SeriesPart::Sensor, at) == sensor
+                && self.text(SeriesPart::Metric, at) == metric
+                && self.text(SeriesPart::Unit, at) == unit
+        })
+    }
+
+    #[cfg(test)]
+    pub fn of<const N: usize>(rows: [(i32, &str, &str, &str); N]) -> Self {
+        let rows = rows.map(|(id, sensor, metric, unit)| (id, sensor.into(), metric.into(), unit.into()));
+        Self::new(rows.into(), 0).expect("three columns of one length")
+    }
+}
+
+impl Dictionary {
+    pub fn new() -> Result<Self> {
+        let none = Series::new(Vec::new(), -1)?;
+        Ok(Self { newest: RwLock::new(Arc::new(none)), refreshing: tokio::sync::Mutex::new(()) })
+    }
+
+    /// As of the last refresh.
+    pub fn newest(&self) -> Arc<Series> {
+        self.newest.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads what is new: the ids above the highest known, or all if the registry was imported since.
+    pub async fn refresh(&self, client: &tokio_postgres::Client) -> Result<Arc<Series>> {
+        let _one = self.refreshing.lock().await;
+        let known = self.newest();
+        let version = registry_version(client).await?;
+        if version != known.registry_version {
+            return self.load(client, version).await;
+        }
+        let above = known.ids.last().map_or(0, |last| last.saturating_sub(OVERLAP));
+        let mut news = rows(client, above).await?;
+        news.retain(|row| !known.holds(row));
+        if news.is_empty() {
+            return Ok(known);
+        }
+        let changed: std::collections::HashSet<i32> = news.iter().map(|row| row.0).collect();
+        news.extend(known.rows().filter(|row| !changed.contains(&row.0)));
+        Ok(self.put(Series::new(news, version)?))
+    }
+
+    /// Reads everything again: a row names a series that is not known.
+    pub async fn reload(&self, client: &tokio_postgres::Client) -> Result<Arc<Series>> {
+        let _one = self.refreshing.lock().await;
+        let version = registry_version(client).await?;
+        self.load(client, version).await
+    }
+
+    async fn load(&self, client: &tokio_postgres::Client, version: i64) -> Result<Arc<Series>> {
+        let all = rows(client, i32::MIN).await?;
+        tracing::debug!(series = all.len(), version, "series loaded");
+        Ok(self.put(Series::new(all, version)?))
+    }
+
+    fn put(&self, series: Series) -> Arc<Series> {
+        let series = Arc::new(series);
+        *self.newest.write().unwrap_or_else(PoisonError::into_inner) = series.clone();
+        series
+    }
+}
+
+async fn rows(client: &tokio_postgres::Client, above: i32) -> Result<Vec<Row>> {
+    let rows = client.query("SELECT id, sensor, metric, unit FROM series WHERE $1 < id", &[&above]).await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?)))
+        .collect::<Result<_, tokio_postgres::Error>>()
+        .map_err(QueryError::from)
+}
+
+async fn registry_version(client: &tokio_postgres::Client) -> Result<i64> {
+    let row = client.query_opt("SELECT registry_version FROM city", &[]).await?;
+    Ok(row.map_or(Ok(0), |row| row.try_get(0))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::prelude::{col, lit};
+
+    #[test]
+    fn ids_with_gaps_are_found() {
+        let series = Series::of([(3, "a", "m", "u"), (4, "b", "m", "u"), (9, "c", "m", "u")]);
+        let names = [2, 3, 4, 5, 9, 10].map(|id| series.position(id).map(|at| series.text(SeriesPart::Sensor, at)));
+        assert_eq!(names, [None, Some("a"), Some("b"), None, Some("c"), None]);
+        assert_eq!(series.position(i32::MIN), None);
+        assert_eq!(Dictionary::new().unwrap().newest().position(1), None);
+    }
+
+    #[test]
+    fn a_filter_on_names_becomes_ids() {
+        let series = Series::of([(3, "a", "m", "u"), (4, "b", "m", "u"), (9, "c", "n", "u")]);
+        let filter = col("reading.metric").eq(lit("m")).and(col("reading.sensor").not_eq(lit("a")));
+        assert!(Series::decides(&filter));
+        assert_eq!(series.matching(&filter).unwrap(), [4]);
+        assert!(!Series::decides(&col("metric").eq(lit("m")).and(col("value").gt(lit(1)))));
+        assert!(!Series::decides(&lit(true)));
+    }
+}

@@ -1,0 +1,311 @@
+//! The datasets: names and columns that dashboards and notebooks depend on, and where PostgreSQL keeps each.
+
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use std::sync::{Arc, LazyLock};
+
+/// Catalog and schema that unqualified names are looked up in.
+pub const CATALOG: &str = "screenline";
+pub const SCHEMA: &str = "public";
+
+/// One table as clients see it.
+#[derive(Debug)]
+pub struct Dataset {
+    pub name: &'static str,
+    /// For people: what one row is.
+    pub about: &'static str,
+    /// What follows FROM in the database.
+    pub from: &'static str,
+    /// The column that a ticket's `from` and `to` cut. Never null, never infinite.
+    pub time: Option<&'static str>,
+    /// Columns of the natural key.
+    pub key: &'static [&'static str],
+    pub columns: &'static [Column],
+}
+
+#[derive(Debug)]
+pub struct Column {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub source: Source,
+}
+
+/// How a column travels: its type in PostgreSQL's binary format and in Arrow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// timestamptz -> Timestamp(ns, "UTC"); infinities, and instants outside of 1677 to 2262, are null.
+    Time,
+    /// float8 -> Float64
+    Float,
+    /// int4 -> Int32
+    Int32,
+    /// int8 -> Int64
+    Int64,
+    /// bool -> Boolean
+    Bool,
+    /// text -> Utf8
+    Text,
+    /// bytea -> Binary
+    Bytes,
+}
+
+/// Where a column's values come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// An SQL expression over the dataset's FROM.
+    Sql(&'static str),
+    /// Looked up by `series_id` in the dictionary of series; PostgreSQL sends four bytes instead of three texts.
+    Series(SeriesPart),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeriesPart {
+    Sensor,
+    Metric,
+    Unit,
+}
+
+impl Dataset {
+    pub fn named(name: &str) -> Option<&'static Dataset> {
+        ALL.iter().find(|dataset| dataset.name == name)
+    }
+
+    pub fn column(&self, name: &str) -> Option<&'static Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// All columns are nullable: clients compare the schema of a plan with that of its result.
+    pub fn schema(&self) -> SchemaRef {
+        let fields = self.columns.iter().map(|column| Field::new(column.name, column.kind.arrow(), true));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+}
+
+impl Kind {
+    pub fn arrow(self) -> DataType {
+        match self {
+            Kind::Time => time_type(),
+            Kind::Float => DataType::Float64,
+            Kind::Int32 => DataType::Int32,
+            Kind::Int64 => DataType::Int64,
+            Kind::Bool => DataType::Boolean,
+            Kind::Text => DataType::Utf8,
+            Kind::Bytes => DataType::Binary,
+        }
+    }
+}
+
+/// Timestamp(ns, "UTC"): the one type of every instant that leaves here. Some clients read
+/// nanoseconds whatever the schema says.
+pub fn time_type() -> DataType {
+    static UTC: LazyLock<Arc<str>> = LazyLock::new(|| "UTC".into());
+    DataType::Timestamp(TimeUnit::Nanosecond, Some(UTC.clone()))
+}
+
+const fn sql(name: &'static str, kind: Kind) -> Column {
+    Column { name, kind, source: Source::Sql(name) }
+}
+
+const fn expression(name: &'static str, kind: Kind, sql: &'static str) -> Column {
+    Column { name, kind, source: Source::Sql(sql) }
+}
+
+const SENSOR: Column = Column { name: "sensor", kind: Kind::Text, source: Source::Series(SeriesPart::Sensor) };
+const METRIC: Column = Column { name: "metric", kind: Kind::Text, source: Source::Series(SeriesPart::Metric) };
+const UNIT: Column = Column { name: "unit", kind: Kind::Text, source: Source::Series(SeriesPart::Unit) };
+
+/// The columns that all roll-ups share, then those of one.
+macro_rules! rollup {
+    ($($more:expr),*) => {
+        &[
+            expression("time", Kind::Time, "bucket"),
+            SENSOR,
+            METRIC,
+            UNIT,
+            sql("count", Kind::Int64),
+            sql("flagged", Kind::Int64),
+            sql("expected", Kind::Float),
+            expression("sum", Kind::Float, "sum + coalesce(residue, 0)"),
+            sql("min", Kind::Float),
+            sql("max", Kind::Float),
+            sql("first", Kind::Float),
+            sql("first_time", Kind::Time),
+            sql("last", Kind::Float),
+            sql("last_time", Kind::Time),
+            $($more),*
+        ]
+    };
+}
+
+const ROLLUP_KEY: &[&str] = &["time", "sensor", "metric"];
+
+pub const ALL: &[Dataset] = &[
+    Dataset {
+        name: "reading",
+        about: "one value of one metric of one sensor",
+        from: "reading",
+        time: Some("time"),
+        key: &["time", "sensor", "metric"],
+        columns: &[
+            sql("time", Kind::Time),
+            SENSOR,
+            METRIC,
+            sql("value", Kind::Float),
+            UNIT,
+            sql("quality", Kind::Int32),
+            sql("received_at", Kind::Time),
+        ],
+    },
+    Dataset {
+        name: "event",
+        about: "one passage of a vehicle, or one pulse; speed in km/h, length in m, on_time in s",
+        from: "event",
+        time: Some("time"),
+        key: &["time", "sensor", "event_id"],
+        columns: &[
+            sql("time", Kind::Time),
+            SENSOR,
+            sql("event_id", Kind::Int64),
+            sql("speed", Kind::Float),
+            sql("length", Kind::Float),
+            expression("on_time", Kind::Float, "on_time_s"),
+            sql("class", Kind::Text),
+            sql("quality", Kind::Int32),
+            sql("received_at", Kind::Time),
+        ],
+    },
+    Dataset {
+        name: "rollup_5m",
+        about: "readings of five minutes",
+        from: "rollup_5m",
+        time: Some("time"),
+        key: ROLLUP_KEY,
+        columns: rollup!(),
+    },
+    Dataset {
+        name: "rollup_1h",
+        about: "readings of an hour",
+        from: "rollup_1h",
+        time: Some("time"),
+        key: ROLLUP_KEY,
+        columns: rollup!(),
+    },
+    Dataset {
+        name: "rollup_1d",
+        about: "readings of a local day, of 23 to 25 hours",
+        from: "rollup_1d",
+        time: Some("time"),
+        key: ROLLUP_KEY,
+        columns: rollup!(sql("ends", Kind::Time), sql("time_zone", Kind::Text)),
+    },
+    Dataset {
+        name: "ledger",
+        about: "what became of the messages and readings of one source and hour of receipt",
+        // Batches append; until the roller folds them an hour has many rows.
+        from: "(SELECT source, hour, sum(received)::int8 AS received, sum(accepted)::int8 AS accepted, \
+               sum(repeated)::int8 AS repeated, sum(ignored)::int8 AS ignored, \
+               sum(rejected_messages)::int8 AS rejected_messages, sum(decoded)::int8 AS decoded, \
+               sum(stored)::int8 AS stored, sum(duplicate)::int8 AS duplicate, sum(conflict)::int8 AS conflict, \
+               sum(rejected)::int8 AS rejected, sum(late)::int8 AS late FROM ledger GROUP BY source, hour) AS ledger",
+        time: Some("hour"),
+        key: &["source", "hour"],
+        columns: &[
+            sql("source", Kind::Text),
+            sql("hour", Kind::Time),
+            sql("received", Kind::Int64),
+            sql("accepted", Kind::Int64),
+            sql("repeated", Kind::Int64),
+            sql("ignored", Kind::Int64),
+            sql("rejected_messages", Kind::Int64),
+            sql("decoded", Kind::Int64),
+            sql("stored", Kind::Int64),
+            sql("duplicate", Kind::Int64),
+            sql("conflict", Kind::Int64),
+            sql("rejected", Kind::Int64),
+            sql("late", Kind::Int64),
+        ],
+    },
+    Dataset {
+        name: "rejection",
+        about: "one message or reading that was refused, and why",
+        from: "rejection",
+        time: Some("received_at"),
+        key: &["source", "topic", "sha256", "reason"],
+        columns: &[
+            sql("received_at", Kind::Time),
+            sql("source", Kind::Text),
+            sql("topic", Kind::Text),
+            sql("reason", Kind::Text),
+            sql("detail", Kind::Text),
+            sql("payload", Kind::Bytes),
+            sql("sha256", Kind::Bytes),
+        ],
+    },
+    Dataset {
+        name: "conflict",
+        about: "a second, different value for a key that is already stored",
+        from: "conflict",
+        time: Some("time"),
+        key: &[],
+        columns: &[
+            sql("time", Kind::Time),
+            SENSOR,
+            METRIC,
+            sql("event_id", Kind::Int64),
+            sql("value", Kind::Float),
+            sql("kept_value", Kind::Float),
+            sql("detail", Kind::Text),
+            sql("received_at", Kind::Time),
+            sql("source", Kind::Text),
+        ],
+    },
+    Dataset {
+        name: "sensor",
+        about: "one sensor as the registry knows it, with the time it was so",
+        from: "sensor",
+        time: None,
+        key: &["id", "valid_from"],
+        columns: &[
+            sql("id", Kind::Text),
+            sql("kind", Kind::Text),
+            sql("owner", Kind::Text),
+            sql("lon", Kind::Float),
+            sql("lat", Kind::Float),
+            sql("segment", Kind::Text),
+            sql("direction", Kind::Text),
+            sql("lane", Kind::Int32),
+            sql("offset_m", Kind::Float),
+            sql("zone", Kind::Text),
+            sql("role", Kind::Text),
+            sql("privacy", Kind::Text),
+            sql("reviewed", Kind::Bool),
+            sql("valid_from", Kind::Time),
+            sql("valid_to", Kind::Time),
+        ],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_times_name_columns_that_exist() {
+        for dataset in ALL {
+            for name in dataset.key.iter().chain(&dataset.time) {
+                assert!(dataset.column(name).is_some(), "{}.{name}", dataset.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_instant_is_in_nanoseconds_utc_and_every_column_nullable() {
+        for dataset in ALL {
+            for field in dataset.schema().fields() {
+                assert!(field.is_nullable(), "{}.{}", dataset.name, field.name());
+                if let DataType::Timestamp(unit, zone) = field.data_type() {
+                    assert_eq!((unit, zone.as_deref()), (&TimeUnit::Nanosecond, Some("UTC")));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What a client asks for: a dataset by a JSON ticket, or a statement.
+
+use crate::{
+    error::{QueryError, Result},
+    tables::{Dataset, Kind},
+};
+use datafusion::{
+    dataframe::DataFrame,
+    prelude::{SessionContext, col, lit},
+    scalar::ScalarValue,
+};
+use serde::{Deserialize, Serialize};
+
+/// Bytes of a ticket or statement that are read at all.
+pub const TEXT_BYTES_MAX: usize = 256 << 10;
+
+/// `{"dataset": "reading", "from": "2024-01-01T00:00:00Z", "to": ..., "sensor": [..], "metric": [..],
+/// "columns": [..], "limit": n}`; all but `dataset` may be left out. `from` is included, `to` is not.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ticket {
+    pub dataset: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<jiff::Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<jiff::Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensor: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Names the answer, so that it can be cancelled; GetFlightInfo sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+}
+
+impl Ticket {
+    pub fn of(dataset: &str) -> Self {
+        Self { dataset: dataset.into(), ..Self::default() }
+    }
+
+    /// # Errors
+    /// If the text is not such a ticket; the message says where.
+    pub fn parse(json: &str) -> Result<Self> {
+        serde_json::from_str(json).map_err(|error| {
+            QueryError::Invalid(format!(
+                "the ticket cannot be read: {error}; expected e.g. {{\"dataset\": \"reading\", \"from\": \
+                 \"2024-01-01T00:00:00Z\", \"sensor\": [\"WM-101\"], \"limit\": 10}}"
+            ))
+        })
+    }
+
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|error| QueryError::Internal(format!("a ticket in JSON: {error}")))
+    }
+
+    pub fn dataset(&self) -> Result<&'static Dataset> {
+        Dataset::named(&self.dataset).ok_or_else(|| {
+            let names: Vec<_> = crate::tables::ALL.iter().map(|dataset| dataset.name).collect();
+            QueryError::NotFound(format!("no dataset {:?}; there are {}", self.dataset, names.join(", ")))
+        })
+    }
+
+    /// The ticket as a query.
+    pub async fn frame(&self, context: &SessionContext) -> Result<DataFrame> {
+        let dataset = self.dataset()?;
+        let mut frame = context.table(dataset.name).await?;
+        for (bound, after) in [(self.from, true), (self.to, false)] {
+            let Some(bound) = bound else { continue };
+            let Some(time) = dataset.time else {
+                return Err(QueryError::Invalid(format!(
+                    "dataset {} has no time to cut by `from` and `to`",
+                    dataset.name
+                )));
+            };
+            let bound = lit(instant(bound)?);
+            frame = frame.filter(if after { col(time).gt_eq(bound) } else { col(time).lt(bound) })?;
+        }
+        for (name, wanted) in [("sensor", &self.sensor), ("metric", &self.metric)] {
+            let Some(wanted) = wanted else { continue };
+            if dataset.column(name).is_none_or(|column| column.kind != Kind::Text) {
+                return Err(QueryError::Invalid(format!("dataset {} has no column {name}", dataset.name)));
+            }
+            frame = frame.filter(col(name).in_list(wanted.iter().map(|text| lit(text.as_str())).collect(), false))?;
+        }
+        if let Some(columns) = &self.columns {
+            for name in columns {
+                if dataset.column(name).is_none() {
+                    let known: Vec<_> = dataset.columns.iter().map(|column| column.name).collect();
+                    return Err(QueryError::Invalid(format!(
+                        "dataset {} has no column {name:?}; it has {}",
+                        dataset.name,
+                        known.join(", ")
+                    )));
+                }
+            }
+            // As columns, not as text: a name is never parsed.
+            frame = frame.select(columns.iter().map(|name| datafusion::prelude::ident(name.as_str())))?;
+        }
+        if let Some(limit) = self.limit {
+            frame = frame.limit(0, Some(limit))?;
+        }
+        Ok(frame)
+    }
+}
+
+/// The handle of a statement's ticket: a random id to cancel it by, and the SQL itself, so that any process can
+/// answer it.
+pub fn statement_handle(sql: &str) -> String {
+    format!("{} {sql}", new_id())
+}
+
+/// The id and SQL of a statement's ticket.
+pub fn read_statement_handle(handle: &[u8]) -> Result<(&str, &str)> {
+    text(handle)?.split_once(' ').filter(|(id, _)| !id.is_empty()).ok_or_else(|| {
+        QueryError::Invalid("the statement's ticket is not one of ours: ask for it by GetFlightInfo".into())
+    })
+}
+
+/// A name that cannot be guessed, so that one client does not cancel or read another's query.
+pub fn new_id() -> String {
+    format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..))
+}
+
+pub fn text(bytes: &[u8]) -> Result<&str> {
+    if TEXT_BYTES_MAX < bytes.len() {
+        return Err(QueryError::Exhausted(format!("more than {TEXT_BYTES_MAX} B of text; send a shorter statement")));
+    }
+    std::str::from_utf8(bytes).map_err(|_| {
+        QueryError::Invalid("expected UTF-8 text, a JSON ticket or a Flight SQL message; got other bytes".into())
+    })
+}
+
+fn instant(time: jiff::Timestamp) -> Result<ScalarValue> {
+    let nanos = i64::try_from(time.as_nanosecond())
+        .map_err(|_| QueryError::Invalid(format!("{time} is outside of the years 1678 to 2261")))?;
+    Ok(ScalarValue::TimestampNanosecond(Some(nanos), Some("UTC".into())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn all_but_the_dataset_may_be_left_out() {
+        assert_eq!(Ticket::parse(r#"{"dataset":"reading"}"#).unwrap(), Ticket::of("reading"));
+        let full = r#"{"dataset":"event","from":"2024-01-01T00:00:00Z","to":"2024-01-01T02:00:00+01:00","sensor":["a"],
+            "metric":[],"columns":["time"],"limit":3}"#;
+        let ticket = Ticket::parse(full).unwrap();
+        assert_eq!(ticket.to.unwrap().to_string(), "2024-01-01T01:00:00Z");
+        assert_eq!(Ticket::parse(&ticket.to_json().unwrap()).unwrap(), ticket);
+    }
+
+    #[test]
+    fn a_wrong_ticket_says_what_is_wrong() {
+        for (text, word) in [
+            (r#"{"dataset":"reading","form":1}"#, "form"),
+            (r#"{"from":"2024-01-01T00:00:00Z"}"#, "dataset"),
+            (r#"{"dataset":"reading","limit":-1}"#, "-1"),
+            (r#"{"dataset":"reading","from":"yesterday"}"#, "yesterday"),
+            ("{", "EOF"),
+        ] {
+            let error = Ticket::parse(text).unwrap_err().to_string();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+        assert!(Ticket::of("reading; DROP TABLE reading").dataset().is_err());
+    }
+
+    #[test]
+    fn a_statement_travels_in_its_ticket() {
+        let handle = statement_handle("SELECT 1 -- ä");
+        assert_eq!(read_statement_handle(handle.as_bytes()).unwrap().1, "SELECT 1 -- ä");
+        assert!(read_statement_handle(b"SELECT").is_err());
+        assert!(read_statement_handle(b"\xff\xfe").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_tickets_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), json in "[{}\\[\\]\",:a-z0-9 ]{0,80}") {
+            let _ = read_statement_handle(&bytes);
+            let _ = Ticket::parse(&json);
+        }
+    }
+}
