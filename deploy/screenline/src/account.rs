@@ -41,13 +41,14 @@ impl<'a> Report<'a> {
         row("  repeated", a.repeated, "numbered by their source, and known");
         row("  ignored", a.ignored, "no mapping wants their topic");
         row("  rejected", a.rejected_messages, "kept in the table `rejection`");
-        row("readings decoded", a.decoded, "");
-        row("  stored", a.stored, "passages among them");
+        row("readings decoded", a.decoded, "passages are counted with them");
+        row("  stored", a.stored, "");
         row("  duplicate", a.duplicate, "the same key and value once more");
         row("  conflict", a.conflict, "the same key with another value: the first stays");
         row("  rejected", a.rejected, "");
         row("late", a.late, "of the stored");
-        row("passages", a.events, "in the table `event`");
+        row("in table `reading`", a.readings, "");
+        row("in table `event`", a.events, "passages");
         row("sensors", a.sensors, "");
         if self.sums_hold {
             text.push_str(
@@ -124,7 +125,15 @@ mod tests {
             stored: 40_606,
             duplicate: 202,
             sensors: 61,
-            ..Account::default()
+            readings: 40_606,
+            repeated: 0,
+            ignored: 0,
+            rejected_messages: 0,
+            conflict: 0,
+            rejected: 0,
+            late: 0,
+            events: 0,
+            dirty: 0,
         }
     }
 
@@ -132,7 +141,7 @@ mod tests {
     fn an_account_whose_sums_hold_says_so() {
         let account = water();
         let report = Report::new(&account, 40_808);
-        assert!(report.sums_hold());
+        assert!(report.sums_hold() && account.balances());
         let text = report.text();
         assert!(text.contains("40,606") && text.contains("sums hold"), "{text}");
         let json = serde_json::to_value(&report).unwrap();

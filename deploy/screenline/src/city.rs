@@ -270,8 +270,12 @@ struct Common<'a> {
 }
 
 fn ingest(args: &UpArgs, common: &Common<'_>, broker_url: &str) -> Service {
-    let mut own: Vec<OsString> =
-        vec!["--storage".into(), storage_name(args), "--time-zone".into(), (&args.time_zone).into()];
+    let mut own: Vec<OsString> = vec![
+        "--storage".into(),
+        args.storage.to_string().into(),
+        "--time-zone".into(),
+        (&args.time_zone).into(),
+    ];
     if let Some(registry) = &args.registry {
         own.extend(["--registry".into(), registry.into()]);
     }
@@ -366,11 +370,6 @@ async fn ready(service: &Service) -> anyhow::Result<Ready> {
         ensure!(started.elapsed() < READY_PATIENCE, "{name} is not ready after {READY_PATIENCE:?}");
         sleep(Duration::from_millis(20)).await;
     }
-}
-
-fn storage_name(args: &UpArgs) -> OsString {
-    use clap::ValueEnum;
-    args.storage.to_possible_value().map_or_else(|| "auto".into(), |value| value.get_name().into())
 }
 
 /// The address in `http://ADDRESS/...`, as services write it.

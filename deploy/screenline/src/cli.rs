@@ -91,7 +91,8 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Without URLs, a private PostgreSQL (unix socket only) and mosquitto (loopback only) run as children, with their data
-in --data. With --database-url or --broker-url nothing is started in their place.
+in --data. With --database-url or --broker-url nothing is started in their place. Settings of ingest and query that
+are not listed here reach them as SCREENLINE_* variables: see `screenline ingest --help`.
 
 Ready file (--ready-file), replaced in one step: mqtt, flight, http, metrics, database, storage, and pids of the
 children (ingest, query, postgres, mosquitto), which change when one is restarted.
@@ -123,7 +124,7 @@ pub struct UpArgs {
     #[arg(long, env = "SCREENLINE_READY_FILE", value_name = "PATH")]
     pub ready_file: Option<PathBuf>,
     /// Tables as hypertables of TimescaleDB, or plain partitions; `auto` takes what the database has
-    #[arg(long, env = "SCREENLINE_STORAGE", value_enum, default_value = "auto")]
+    #[arg(long, env = "SCREENLINE_STORAGE", default_value = "auto", value_name = "auto|plain|timescale")]
     pub storage: StorageChoice,
     /// The city's time zone (IANA name), by which local days are cut
     #[arg(long, env = "SCREENLINE_TIME_ZONE", default_value = "UTC", value_name = "ZONE")]

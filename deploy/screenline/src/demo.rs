@@ -48,6 +48,9 @@ const BACKLOG_PATIENCE: Duration = Duration::from_secs(60);
 /// Marks of buckets that are still open stay; when no mark went for this long, only those are left.
 const ROLLED_AFTER: Duration = Duration::from_secs(5);
 
+/// The account counts every reading, so it is not asked for all the time.
+const SETTLE_LOOK: Duration = Duration::from_millis(500);
+
 /// Runs the demo until Ctrl-C, or for `--for`. The code is 1 when the ledger's sums do not hold.
 ///
 /// # Errors
@@ -242,7 +245,7 @@ impl Demo<'_> {
                 said = true;
                 self.console.line("Waiting up to 60 s for ingest to store and roll what was published");
             }
-            sleep(Duration::from_millis(200)).await;
+            sleep(SETTLE_LOOK).await;
         }
         Ok(())
     }

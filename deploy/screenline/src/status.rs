@@ -26,7 +26,12 @@ impl Status {
     /// The line for a page of metrics, at a moment. A value that no service exports shows as `-`, not as zero.
     pub fn line(&mut self, page: &str, now: Instant) -> String {
         let value = |name: &str| exposition::total(page, name);
-        let count = |name: &str| value(name).map_or_else(|| "-".into(), |number| thousands(number as i64));
+        let shown =
+            |number: Option<f64>| number.map_or_else(|| "-".into(), |number| thousands(number as i64));
+        let count = |name: &str| shown(value(name));
+        let events = value("screenline_events_stored_total");
+        // Ingest counts passages among the readings.
+        let readings = value("screenline_readings_stored_total").map(|stored| stored - events.unwrap_or(0.0));
         let received = value("screenline_messages_received_total");
         let seconds = now.duration_since(self.at).as_secs_f64();
         let rate = match received {
@@ -42,8 +47,8 @@ impl Status {
             value("screenline_ingest_lag_seconds").map_or_else(|| "-".into(), |lag| format!("{lag:.1} s"));
         format!(
             "{rate} messages/s | {} readings and {} passages stored | lag {lag} | rejected {} | dirty {}",
-            count("screenline_readings_stored_total"),
-            count("screenline_events_stored_total"),
+            shown(readings),
+            shown(events),
             count("screenline_messages_rejected_total"),
             count("screenline_dirty_marks"),
         )
@@ -59,10 +64,10 @@ mod tests {
         let start = Instant::now();
         let mut status = Status::new(start);
         let page = "screenline_messages_received_total{service=\"ingest\"} 3000\n\
-            screenline_readings_stored_total 2999\nscreenline_ingest_lag_seconds 0.25\n";
+            screenline_readings_stored_total 2999\nscreenline_events_stored_total 999\nscreenline_ingest_lag_seconds 0.25\n";
         assert_eq!(
             status.line(page, start + Duration::from_secs(2)),
-            "1,500 messages/s | 2,999 readings and - passages stored | lag 0.2 s | rejected - | dirty -"
+            "1,500 messages/s | 2,000 readings and 999 passages stored | lag 0.2 s | rejected - | dirty -"
         );
         let restarted = "screenline_messages_received_total 10\n";
         assert!(status.line(restarted, start + Duration::from_secs(3)).starts_with("10 messages/s"));

@@ -14,6 +14,7 @@ use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
 };
+use processor::service::Backoff;
 use tokio::{
     process::{Child, Command},
     sync::watch,
@@ -110,7 +111,7 @@ async fn keep(
     stop: CancellationToken,
 ) {
     let restarts = metrics::counter!("screenline_child_restarts_total", "child" => spec.name);
-    let mut back_off = BACK_OFF_MIN;
+    let mut back_off = Backoff::new(BACK_OFF_MIN, BACK_OFF_MAX);
     loop {
         let started = Instant::now();
         let outcome = match spawn(&mut spec) {
@@ -128,11 +129,10 @@ async fn keep(
         let Some(reason) = outcome else { return };
         deaths.fetch_add(1, Ordering::Relaxed);
         if HEALTHY_AFTER <= started.elapsed() {
-            back_off = BACK_OFF_MIN;
+            back_off.reset();
         }
-        let wait = back_off.mul_f64(0.5 + fastrand::f64() / 2.0);
+        let wait = back_off.next_wait();
         warn!(child = spec.name, reason, ?wait, "child ended, will start it again");
-        back_off = (back_off * 2).min(BACK_OFF_MAX);
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(wait) => restarts.increment(1),
