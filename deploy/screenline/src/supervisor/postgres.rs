@@ -119,6 +119,8 @@ async fn prepare(
             .await
             .context("create the database")?;
     }
+    // To see which libraries the server preloads, which decides the storage level.
+    client.batch_execute("GRANT pg_read_all_settings TO screenline").await.context("grant the role")?;
     if timescaledb {
         // Noted first: from then on the cluster may hold what only the library can read.
         folder.note(|marker| marker.timescaledb = true)?;
