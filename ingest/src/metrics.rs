@@ -63,7 +63,7 @@ pub fn count(written: &Written, processed: &Processed) {
     add("screenline_readings_rejected_total", counts.rejected);
     add("screenline_readings_late_total", counts.late);
     add("screenline_events_stored_total", written.events);
-    let path = if written.staged { "staged" } else { "direct" };
+    let path = if written.looked_up { "looked_up" } else { "direct" };
     counter!("screenline_batches_total", "path" => path).increment(1);
     for rejection in &processed.rejections {
         counter!("screenline_rejections_total", "reason" => rejection.reason.as_str()).increment(1);

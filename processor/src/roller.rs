@@ -94,7 +94,7 @@ impl Roller {
     /// The database cannot be read.
     pub async fn pending(&mut self) -> Result<i64, StoreError> {
         let Some(client) = &self.client else { return Ok(0) };
-        let count = "SELECT count(*) FROM (SELECT FROM dirty LIMIT 1000000) AS some";
+        let count = "SELECT count(*) FROM (SELECT FROM dirty LIMIT 1000000) AS marks";
         Ok(client.query_one(count, &[]).await?.get(0))
     }
 

@@ -29,8 +29,8 @@ pub struct Written {
     pub counts: Counts,
     /// Of the stored: how many are events.
     pub events: i64,
-    /// Whether the batch took the path through a temporary table.
-    pub staged: bool,
+    /// Whether the batch's keys were looked up before it was written.
+    pub looked_up: bool,
 }
 
 /// Memory for keys committed not long ago: about half a million, minutes of a city's redeliveries.
@@ -38,6 +38,9 @@ const RECENT_BYTES: usize = 32 << 20;
 /// A payload is kept to this length in `rejection`; its hash is of the whole.
 const KEPT_PAYLOAD_BYTES: usize = 64 << 10;
 const KEPT_TOPIC_CHARS: usize = 1024;
+/// A key looked up as new can collide only with one that another writer committed meanwhile; so often in a row that
+/// something else is wrong.
+const COLLISIONS_MAX: u32 = 10;
 /// The name under which messages without a source stand in the tables.
 const UNMAPPED: &str = "unmapped";
 
@@ -101,14 +104,16 @@ impl Writer {
         self.partitions.ensure(&mut connection.client, "event", events.keys().map(times)).await?;
 
         let sources = batch_sources(processed);
-        let mut staged = self.suspicion.advises_staging(&sources);
-        let written = loop {
+        let mut look_up = self.suspicion.advises_look_up(&sources);
+        let mut collisions = 0;
+        let attempt = loop {
             let mut transaction = Transaction { writer: self, connection: &connection, batch, processed };
-            match transaction.run(&readings, &events, staged).await {
-                Err(error) if error.is_duplicate_key() && !staged => {
-                    debug!("a stored key came again: writing the batch through a temporary table");
+            match transaction.run(&readings, &events, look_up).await {
+                Err(error) if error.is_duplicate_key() && collisions < COLLISIONS_MAX => {
+                    debug!("a stored key came again: looking the batch's keys up");
                     connection.client.batch_execute("ROLLBACK").await?;
-                    staged = true;
+                    look_up = true;
+                    collisions += 1;
                 }
                 outcome => break outcome?,
             }
@@ -119,11 +124,11 @@ impl Writer {
         for fact in &events.fresh {
             self.recent.insert(Fact::key(*fact), Fact::fingerprint(*fact));
         }
-        if staged {
-            self.suspicion.learn(&sources, written.repeats_found);
+        if look_up {
+            self.suspicion.learn(&sources, attempt.repeats_found);
         }
         self.connection = Some(connection);
-        Ok(written.written)
+        Ok(attempt.written)
     }
 
     async fn take_connection(&mut self) -> Result<Connection, StoreError> {
@@ -141,12 +146,6 @@ impl Writer {
 impl Connection {
     async fn open(url: &str) -> Result<Connection, StoreError> {
         let client = connect(url, "screenline-writer").await?;
-        client
-            .batch_execute(
-                "CREATE TEMP TABLE stage_reading (LIKE reading) ON COMMIT DELETE ROWS;
-                 CREATE TEMP TABLE stage_event (LIKE event) ON COMMIT DELETE ROWS",
-            )
-            .await?;
         let claim = client.prepare("INSERT INTO batch (id) VALUES ($1) ON CONFLICT DO NOTHING").await?;
         let mark = client
             .prepare(
@@ -221,7 +220,7 @@ impl Transaction<'_> {
         &mut self,
         readings: &Sifted<'_, Reading>,
         events: &Sifted<'_, Event>,
-        staged: bool,
+        look_up: bool,
     ) -> Result<Attempt, StoreError> {
         let client = &self.connection.client;
         client.batch_execute("BEGIN").await?;
@@ -233,8 +232,8 @@ impl Transaction<'_> {
             return Ok(Attempt { written: settled.unwrap_or_default(), repeats_found: false });
         }
         let fresh = readings.fresh.len() + events.fresh.len();
-        let readings = self.place(readings, staged).await?;
-        let events = self.place(events, staged).await?;
+        let readings = self.place(readings, look_up).await?;
+        let events = self.place(events, look_up).await?;
         let repeats_found = readings.stored.len() + events.stored.len() < fresh;
 
         let mut tally = self.messages();
@@ -244,78 +243,73 @@ impl Transaction<'_> {
         self.mark(&readings.stored, &events.stored).await?;
         self.account(&tally).await?;
 
-        let written = Written { counts: tally.total(), events: events.stored.len() as i64, staged };
+        let written =
+            Written { counts: tally.total(), events: events.stored.len() as i64, looked_up: look_up };
         self.writer.unsettled = Some((self.batch.id, written));
         client.batch_execute("COMMIT").await?;
         Ok(Attempt { written, repeats_found })
     }
 
-    /// Stores what is new. Straight into the table, which fails as a whole when a key is there already; or through a
-    /// temporary table, at three to four times the cost.
+    /// Stores what is new, by COPY straight into the table, which fails as a whole when a key is there already; so where
+    /// repeats are likely, the keys are looked up first, at half the cost of a temporary table and ON CONFLICT.
     async fn place<'f, F: Fact>(
         &self,
         sifted: &Sifted<'f, F>,
-        staged: bool,
+        look_up: bool,
     ) -> Result<Placed<'f, F>, StoreError> {
         let mut placed = Placed {
             stored: Vec::new(),
             duplicates: sifted.duplicates.clone(),
             conflicts: sifted.conflicts.clone(),
         };
-        if sifted.fresh.is_empty() {
+        let kept = if look_up { self.kept(&sifted.fresh).await? } else { HashMap::new() };
+        for fact in &sifted.fresh {
+            match kept.get(&fact.key()) {
+                None => placed.stored.push(*fact),
+                Some(kept) if *kept == fact.fingerprint() => placed.duplicates.push(fact),
+                Some(_) => placed.conflicts.push(fact),
+            }
+        }
+        if placed.stored.is_empty() {
             return Ok(placed);
         }
         let mut frames = CopyFrames::new();
-        for fact in &sifted.fresh {
+        for fact in &placed.stored {
             fact.encode(self.batch.messages[fact.message() as usize].received_at, &mut frames);
         }
-        let (client, table, columns, key) = (&self.connection.client, F::TABLE, F::COLUMNS, F::KEY);
-        let target = if staged { format!("stage_{table}") } else { table.to_owned() };
-        let taken =
-            frames.send(client, &format!("COPY {target} ({columns}) FROM STDIN (FORMAT binary)")).await?;
-        if taken != sifted.fresh.len() as u64 {
+        let copy = format!("COPY {} ({}) FROM STDIN (FORMAT binary)", F::TABLE, F::COLUMNS);
+        let taken = frames.send(&self.connection.client, &copy).await?;
+        if taken != placed.stored.len() as u64 {
             return Err(StoreError::Unfit(format!(
-                "{table}: sent {} rows, {taken} were taken",
-                sifted.fresh.len()
+                "{}: sent {} rows, {taken} were taken",
+                F::TABLE,
+                placed.stored.len()
             )));
         }
-        if !staged {
-            placed.stored.clone_from(&sifted.fresh);
-            return Ok(placed);
-        }
-        let insert = format!(
-            "WITH inserted AS (
-                 INSERT INTO {table} ({columns}) SELECT {columns} FROM stage_{table} ORDER BY {key}
-                 ON CONFLICT DO NOTHING RETURNING {key}
-             ), there AS (SELECT {key} FROM stage_{table} EXCEPT SELECT {key} FROM inserted)
-             SELECT * FROM there"
-        );
-        let there: HashSet<Key> = client.query(&insert, &[]).await?.iter().map(key_of::<F>).collect();
-        // In a statement of its own: it must also see rows that another writer committed meanwhile.
-        let kept = match there.is_empty() {
-            true => Vec::new(),
-            false => {
-                let compared: Vec<String> =
-                    F::COMPARED.split(", ").map(|column| format!("k.{column}")).collect();
-                let select = format!(
-                    "SELECT {key}, {} FROM stage_{table} s JOIN {table} k USING ({key})",
-                    compared.join(", ")
-                );
-                client.query(&select, &[]).await?
-            }
-        };
-        let kept: HashMap<Key, i64> = kept.iter().map(F::kept).collect();
-        for fact in &sifted.fresh {
-            match kept.get(&fact.key()) {
-                _ if !there.contains(&fact.key()) => placed.stored.push(fact),
-                Some(kept) if *kept == fact.fingerprint() => placed.duplicates.push(fact),
-                Some(_) => placed.conflicts.push(fact),
-                None => {
-                    return Err(StoreError::Unfit(format!("{table}: a row was neither stored nor found")));
-                }
-            }
-        }
         Ok(placed)
+    }
+
+    /// The fingerprints of those keys that are stored already.
+    async fn kept<F: Fact>(&self, facts: &[&F]) -> Result<HashMap<Key, i64>, StoreError> {
+        let (Some(first), Some(last)) = (facts.first(), facts.last()) else { return Ok(HashMap::new()) };
+        let times: Vec<_> = facts.iter().map(|fact| fact.key().time.timestamp()).collect();
+        let series: Vec<_> = facts.iter().map(|fact| fact.key().series.0).collect();
+        let events: Vec<_> = facts.iter().map(|fact| fact.key().event).collect();
+        let compared: Vec<String> = F::COMPARED.split(", ").map(|column| format!("k.{column}")).collect();
+        // The span as literals: only its days are planned for.
+        let select = format!(
+            "SELECT {key}, {compared}
+             FROM unnest($1::timestamptz[], $2::int4[], $3::int8[]) AS sent (time, series_id, event_id)
+             JOIN {table} k USING ({key})
+             WHERE '{from}' <= k.time AND k.time <= '{to}'",
+            key = F::KEY,
+            compared = compared.join(", "),
+            table = F::TABLE,
+            from = first.key().time,
+            to = last.key().time,
+        );
+        let rows = self.connection.client.query(&select, &[&times, &series, &events]).await?;
+        Ok(rows.iter().map(F::kept).collect())
     }
 
     /// The ledger's message side, and the readings found.
@@ -389,7 +383,12 @@ impl Transaction<'_> {
                 &[&times, &series, &events, &values, &details, &received, &sources, &fingerprints],
             )
             .await?;
-        Ok(rows.iter().map(|row| (key_of::<Event>(row), row.get(3))).collect())
+        let key = |row: &tokio_postgres::Row| Key {
+            time: row.get::<_, jiff::Timestamp>(0).into(),
+            series: SeriesId(row.get(1)),
+            event: row.get(2),
+        };
+        Ok(rows.iter().map(|row| (key(row), row.get(3))).collect())
     }
 
     /// Keeps what was refused; a repeat of a known rejection is a repeated message, or a duplicate reading.
@@ -505,15 +504,6 @@ impl Transaction<'_> {
     }
 }
 
-fn key_of<F: Fact>(row: &tokio_postgres::Row) -> Key {
-    let mut key =
-        Key { time: row.get::<_, jiff::Timestamp>(0).into(), series: SeriesId(row.get(1)), event: 0 };
-    if F::IS_EVENT {
-        key.event = row.get(2);
-    }
-    key
-}
-
 /// A text as PostgreSQL can hold it, cut to so many characters.
 fn storable(text: &str, chars_max: usize) -> String {
     text.chars().take(chars_max).map(|c| if c == '\0' { char::REPLACEMENT_CHARACTER } else { c }).collect()
@@ -523,8 +513,8 @@ fn batch_sources(processed: &Processed) -> BTreeSet<Option<u16>> {
     processed.fates.iter().map(|fate| fate.source).collect()
 }
 
-/// Which sources sent stored keys not long ago: their next batches go through the temporary table at once, because
-/// a COPY that fails at its last row was paid for in full.
+/// Which sources sent stored keys not long ago: the keys of their next batches are looked up at once, because a COPY
+/// that fails at its last row was paid for in full.
 #[derive(Debug)]
 struct Suspicion {
     /// By source, the unmapped last: batches left, and how many the next offence earns.
@@ -543,11 +533,11 @@ impl Suspicion {
         source.map_or(self.sources.len() - 1, usize::from)
     }
 
-    fn advises_staging(&self, sources: &BTreeSet<Option<u16>>) -> bool {
+    fn advises_look_up(&self, sources: &BTreeSet<Option<u16>>) -> bool {
         sources.iter().any(|source| 0 < self.sources[self.slot(*source)].0)
     }
 
-    /// After a staged batch.
+    /// After a batch whose keys were looked up.
     fn learn(&mut self, sources: &BTreeSet<Option<u16>>, repeats_found: bool) {
         for source in sources {
             let slot = self.slot(*source);
