@@ -124,7 +124,7 @@ async fn migrate(config: &Config, shutdown: &CancellationToken) -> anyhow::Resul
         match attempt.await {
             Ok(level) => return Ok(level),
             Err(error) if error.lost_connection() => {
-                warn!(%error, "the database does not answer, will retry")
+                warn!(%error, "the database does not answer, will retry");
             }
             Err(error) => return Err(error).context("migrate the tables"),
         }

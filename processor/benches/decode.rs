@@ -1,5 +1,6 @@
 //! Readings per second from payload to validated reading: `cargo bench -p processor --bench decode`.
 
+#[allow(dead_code, reason = "each bench uses its part")]
 mod measure;
 
 use measure::{ROUNDS, Stopwatch};

@@ -1,6 +1,7 @@
-//! Write, roll and read against a real database, which `./deploy/bench` starts and names in SCREENLINE_BENCH_DATABASE_URL.
-//! It must be new: the bench fills it.
+//! Write, roll and read against a real database, which `./deploy/bench` starts and names in
+//! SCREENLINE_BENCH_DATABASE_URL. It must be new: the bench fills it.
 
+#[allow(dead_code, reason = "each bench uses its part")]
 mod measure;
 
 use std::{
@@ -8,9 +9,9 @@ use std::{
     sync::{Arc, RwLock},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use jiff::tz::TimeZone;
-use measure::{ROUNDS, Round, Stopwatch};
+use measure::{ROUNDS, Round, Stopwatch, Times};
 use processor::{
     model::{
         Batch, BatchId, Kind, Message, MetricName, Proposal, Quality, Reading, SensorId, SeriesId, Time,
@@ -205,14 +206,10 @@ fn with_backend(round: Round, before: Option<f64>, after: Option<f64>) -> Round 
 /// CPU-seconds of the backends that serve an application, where they run on this machine.
 async fn backend_s(client: &Client, application: &str) -> anyhow::Result<Option<f64>> {
     let select = "SELECT pid FROM pg_stat_activity WHERE application_name = $1";
-    let mut ticks = 0.0;
+    let mut seconds = 0.0;
     for row in client.query(select, &[&application]).await? {
-        let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", row.get::<_, i32>(0))) else {
-            return Ok(None);
-        };
-        let after_name = stat.rsplit_once(')').context("read a process's times")?.1;
-        let fields: Vec<&str> = after_name.split_whitespace().collect();
-        ticks += fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
+        let Some(times) = Times::of(row.get::<_, i32>(0).unsigned_abs()) else { return Ok(None) };
+        seconds += times.own_s;
     }
-    Ok(Some(ticks / 100.0)) // USER_HZ is 100 on Linux
+    Ok(Some(seconds))
 }

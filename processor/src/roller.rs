@@ -114,8 +114,8 @@ impl Roller {
         // The marks may be of series that another process registered a moment ago.
         Registry::refresh(&self.registry, client).await?;
         let (rollups, read) = match level {
-            Level::FiveMinutes => self.from_readings(client, &marks).await?,
-            Level::Hour | Level::Day => self.from_five_minutes(client, level, &marks).await?,
+            Level::FiveMinutes => self.roll_readings(client, &marks).await?,
+            Level::Hour | Level::Day => self.roll_five_minutes(client, level, &marks).await?,
         };
         let written = tables::replace(client, level, &rollups, &self.registry, &self.zone).await?;
         if level == Level::FiveMinutes {
@@ -133,7 +133,7 @@ impl Roller {
         Ok(Rolled { rollups: written, read, more: full })
     }
 
-    async fn from_readings(
+    async fn roll_readings(
         &self,
         client: &Client,
         marks: &Marks,
@@ -164,7 +164,7 @@ impl Roller {
         Ok((rollups.await, read))
     }
 
-    async fn from_five_minutes(
+    async fn roll_five_minutes(
         &self,
         client: &Client,
         level: Level,

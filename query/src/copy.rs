@@ -165,9 +165,9 @@ impl Decoder {
         let buffer = &self.buffer;
         let mut entry: Option<usize> = None;
         if self.with_series {
-            let id = i32::from_be_bytes(exact(take(buffer, &mut at).ok_or_else(|| {
-                QueryError::Internal("a row has no series".into())
-            })?)?);
+            let id = i32::from_be_bytes(exact(
+                take(buffer, &mut at).ok_or_else(|| QueryError::Internal("a row has no series".into()))?,
+            )?);
             entry = series.position(id);
             if entry.is_none() {
                 return Ok(Some(id));
@@ -275,7 +275,11 @@ fn row_len(bytes: &[u8], fields: usize) -> Result<Option<Option<usize>>> {
     match i16::from_be_bytes(*count) {
         -1 => return Ok(Some(None)),
         count if usize::try_from(count).is_ok_and(|count| count == fields) => {}
-        count => return Err(QueryError::Internal(format!("a row of {count} fields where {fields} were asked for"))),
+        count => {
+            return Err(QueryError::Internal(format!(
+                "a row of {count} fields where {fields} were asked for"
+            )));
+        }
     }
     let mut at = 2;
     for _ in 0..fields {
@@ -283,10 +287,14 @@ fn row_len(bytes: &[u8], fields: usize) -> Result<Option<Option<usize>>> {
         at += 4;
         match i32::from_be_bytes(*len) {
             -1 => {}
-            len => at += usize::try_from(len).map_err(|_| QueryError::Internal(format!("a field of {len} B")))?,
+            len => {
+                at += usize::try_from(len).map_err(|_| QueryError::Internal(format!("a field of {len} B")))?
+            }
         }
         if ROW_BYTES_MAX < at {
-            return Err(QueryError::Exhausted(format!("a row of more than {ROW_BYTES_MAX} B: leave out its texts")));
+            return Err(QueryError::Exhausted(format!(
+                "a row of more than {ROW_BYTES_MAX} B: leave out its texts"
+            )));
         }
     }
     Ok((at <= bytes.len()).then_some(Some(at)))
@@ -380,14 +388,21 @@ mod tests {
 
     #[test]
     fn nulls_and_infinities_are_null() {
-        let rows = [(1, Some(0), Some(1.5), None), (2, None, None, Some("car".into())), (2, Some(i64::MAX), None, None)];
+        let rows = [
+            (1, Some(0), Some(1.5), None),
+            (2, None, None, Some("car".into())),
+            (2, Some(i64::MAX), None, None),
+        ];
         let batches = decoded(&[&encoded(&rows)]).unwrap();
         let [batch] = &batches[..] else { panic!("one batch") };
         let times = batch.column(0).as_primitive::<TimestampNanosecondType>();
         assert_eq!(times.iter().collect::<Vec<_>>(), [Some(946_684_800_000_000_000), None, None]);
         let sensors = batch.column(1).as_string::<i32>();
         assert_eq!(sensors.iter().collect::<Vec<_>>(), [Some("WM-1"), Some("WM-2"), Some("WM-2")]);
-        assert_eq!(batch.column(2).as_primitive::<Float64Type>().iter().collect::<Vec<_>>(), [Some(1.5), None, None]);
+        assert_eq!(
+            batch.column(2).as_primitive::<Float64Type>().iter().collect::<Vec<_>>(),
+            [Some(1.5), None, None]
+        );
         assert_eq!(batch.column(3).as_string::<i32>().iter().collect::<Vec<_>>(), [None, Some("car"), None]);
         assert_eq!(instant(i64::MIN), None);
     }

@@ -76,9 +76,9 @@ impl From<DataFusionError> for QueryError {
             DataFusionError::ResourcesExhausted(_) => Self::Exhausted(format!(
                 "the query needs more memory than its limit: {text}; ask for a shorter time range or fewer series"
             )),
-            DataFusionError::Internal(_) | DataFusionError::IoError(_) | DataFusionError::ExecutionJoin(_) => {
-                Self::Internal(text)
-            }
+            DataFusionError::Internal(_)
+            | DataFusionError::IoError(_)
+            | DataFusionError::ExecutionJoin(_) => Self::Internal(text),
             DataFusionError::NotImplemented(_) => Self::Unimplemented(text),
             // The rest is about the statement or its values: a column, a type, a division by zero.
             _ => Self::Invalid(text),
@@ -99,9 +99,9 @@ impl From<tokio_postgres::Error> for QueryError {
         };
         let text = format!("{} (SQLSTATE {})", database.message(), database.code().code());
         match database.code() {
-            &SqlState::QUERY_CANCELED => {
-                Self::Deadline(format!("the database stopped the query: {text}; ask for a shorter time range"))
-            }
+            &SqlState::QUERY_CANCELED => Self::Deadline(format!(
+                "the database stopped the query: {text}; ask for a shorter time range"
+            )),
             &SqlState::UNDEFINED_TABLE => {
                 Self::Unavailable(format!("{text}: start ingest or `screenline up` first"))
             }
@@ -169,7 +169,8 @@ mod tests {
             Box::new(DataFusionError::Shared(Arc::new(QueryError::Deadline("late".into()).into()))),
         );
         assert_eq!(Status::from(QueryError::from(deep)).code(), Code::DeadlineExceeded);
-        let arrow = ArrowError::ExternalError(Box::new(DataFusionError::from(QueryError::Exhausted("full".into()))));
+        let arrow =
+            ArrowError::ExternalError(Box::new(DataFusionError::from(QueryError::Exhausted("full".into()))));
         assert_eq!(Status::from(QueryError::from(arrow)).code(), Code::ResourceExhausted);
     }
 

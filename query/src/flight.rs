@@ -11,14 +11,10 @@ use crate::{
     ticket::{self, Ticket},
 };
 use arrow_flight::{
-    Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, Criteria, Empty, FlightData,
-    FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage, PollInfo, PutResult,
-    SchemaAsIpc, SchemaResult,
-    encode::FlightDataEncoderBuilder,
-    error::FlightError,
-    flight_descriptor::DescriptorType,
-    flight_service_server::FlightService,
-    sql::Any,
+    Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, Criteria, Empty,
+    FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse,
+    IpcMessage, PollInfo, PutResult, SchemaAsIpc, SchemaResult, encode::FlightDataEncoderBuilder,
+    error::FlightError, flight_descriptor::DescriptorType, flight_service_server::FlightService, sql::Any,
 };
 use base64::{
     Engine as _,
@@ -162,10 +158,14 @@ impl FlightService for Flight {
             ("CreatePreparedStatement", "Flight SQL: prepares a statement"),
             ("ClosePreparedStatement", "Flight SQL: forgets a prepared statement"),
             ("CancelQuery", "Flight SQL: stops what runs for a FlightInfo"),
-            (CANCEL_FLIGHT_INFO, "stops what runs for a FlightInfo: CancelFlightInfoRequest -> CancelFlightInfoResult"),
+            (
+                CANCEL_FLIGHT_INFO,
+                "stops what runs for a FlightInfo: CancelFlightInfoRequest -> CancelFlightInfoResult",
+            ),
             (HEALTH, "whether the database answers: empty -> {\"status\": \"ok\"} or the error"),
         ];
-        let actions = actions.map(|(name, about)| Ok(ActionType { r#type: name.into(), description: about.into() }));
+        let actions =
+            actions.map(|(name, about)| Ok(ActionType { r#type: name.into(), description: about.into() }));
         Ok(Response::new(Box::pin(stream::iter(actions))))
     }
 
@@ -176,8 +176,10 @@ impl FlightService for Flight {
                 r#"{"status": "ok"}"#.into()
             }
             CANCEL_FLIGHT_INFO => {
-                let asked = CancelFlightInfoRequest::decode(request.get_ref().body.clone())
-                    .map_err(|error| QueryError::Invalid(format!("the FlightInfo to cancel cannot be read: {error}")))?;
+                let asked =
+                    CancelFlightInfoRequest::decode(request.get_ref().body.clone()).map_err(|error| {
+                        QueryError::Invalid(format!("the FlightInfo to cancel cannot be read: {error}"))
+                    })?;
                 let found = asked.info.is_some_and(|info| self.sql.cancel(&info));
                 let status = if found { CancelStatus::Cancelled } else { CancelStatus::NotCancellable };
                 CancelFlightInfoResult { status: status.into() }.encode_to_vec().into()
@@ -194,7 +196,8 @@ impl FlightService for Flight {
     }
 
     async fn poll_flight_info(&self, _request: Request<FlightDescriptor>) -> Reply<PollInfo> {
-        Err(QueryError::Unimplemented("PollFlightInfo: use GetFlightInfo, which answers at once".into()).into())
+        Err(QueryError::Unimplemented("PollFlightInfo: use GetFlightInfo, which answers at once".into())
+            .into())
     }
 
     async fn do_exchange(&self, _request: Request<Streaming<FlightData>>) -> Reply<Self::DoExchangeStream> {
@@ -203,7 +206,11 @@ impl FlightService for Flight {
 }
 
 /// A FlightInfo with one endpoint and no location: the connection that asked is the one to read from.
-pub fn flight_info(schema: &Schema, ticket: impl Into<Bytes>, descriptor: FlightDescriptor) -> Result<FlightInfo> {
+pub fn flight_info(
+    schema: &Schema,
+    ticket: impl Into<Bytes>,
+    descriptor: FlightDescriptor,
+) -> Result<FlightInfo> {
     let endpoint = FlightEndpoint::new().with_ticket(arrow_flight::Ticket::new(ticket));
     Ok(FlightInfo::new().try_with_schema(schema)?.with_descriptor(descriptor).with_endpoint(endpoint))
 }

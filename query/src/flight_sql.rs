@@ -18,10 +18,10 @@ use arrow_flight::{
         ActionCancelQueryRequest, ActionCancelQueryResult, ActionClosePreparedStatementRequest,
         ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, Any, CommandGetCatalogs,
         CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys, CommandGetImportedKeys,
-        CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables, CommandGetXdbcTypeInfo,
-        CommandPreparedStatementQuery, CommandPreparedStatementUpdate, CommandStatementIngest, CommandStatementQuery,
-        CommandStatementUpdate, DoPutPreparedStatementResult, ProstMessageExt, SqlInfo,
-        TicketStatementQuery,
+        CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
+        CommandGetXdbcTypeInfo, CommandPreparedStatementQuery, CommandPreparedStatementUpdate,
+        CommandStatementIngest, CommandStatementQuery, CommandStatementUpdate, DoPutPreparedStatementResult,
+        ProstMessageExt, SqlInfo, TicketStatementQuery,
         metadata::{SqlInfoData, XdbcTypeInfoData},
         server::{DoPutError, FlightSqlService, PeekableFlightDataStream},
     },
@@ -104,10 +104,13 @@ impl FlightSql {
         let (schema, parameters) = self.engine.prepare(sql.clone()).await?;
         let last = parameters.keys().last().copied().unwrap_or(0);
         if PARAMETERS_MAX < last {
-            return Err(QueryError::Exhausted(format!("parameter ${last}; up to ${PARAMETERS_MAX} are allowed")));
+            return Err(QueryError::Exhausted(format!(
+                "parameter ${last}; up to ${PARAMETERS_MAX} are allowed"
+            )));
         }
         let kind = |place| parameters.get(&place).cloned().flatten().unwrap_or(DataType::Null);
-        let fields: Vec<_> = (1..=last).map(|place| Field::new(format!("${place}"), kind(place), true)).collect();
+        let fields: Vec<_> =
+            (1..=last).map(|place| Field::new(format!("${place}"), kind(place), true)).collect();
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: self.prepared.keep(sql, Instant::now()).into(),
             dataset_schema: schema_bytes(&schema)?,
@@ -125,7 +128,8 @@ impl FlightSql {
         while let Some(batch) = batches.try_next().await? {
             if 0 < batch.num_rows() {
                 if row.is_some() {
-                    let text = "several batches of parameters; bind one row and run the statement once for each";
+                    let text =
+                        "several batches of parameters; bind one row and run the statement once for each";
                     return Err(QueryError::Invalid(text.into()).into());
                 }
                 row = Some(prepared::values(&batch)?);
@@ -133,7 +137,9 @@ impl FlightSql {
         }
         let row = row.ok_or_else(|| QueryError::Invalid("no row of parameters to bind".into()))?;
         self.prepared.bind(&command.prepared_statement_handle, row, Instant::now())?;
-        Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(command.prepared_statement_handle) })
+        Ok(DoPutPreparedStatementResult {
+            prepared_statement_handle: Some(command.prepared_statement_handle),
+        })
     }
 
     fn catalogs(&self, query: CommandGetCatalogs) -> Result<RecordBatch> {
@@ -308,8 +314,9 @@ impl FlightSqlService for FlightSql {
         query: ActionCancelQueryRequest,
         _request: Request<Action>,
     ) -> std::result::Result<ActionCancelQueryResult, Status> {
-        let info = FlightInfo::decode(query.info)
-            .map_err(|error| QueryError::Invalid(format!("the FlightInfo to cancel cannot be read: {error}")))?;
+        let info = FlightInfo::decode(query.info).map_err(|error| {
+            QueryError::Invalid(format!("the FlightInfo to cancel cannot be read: {error}"))
+        })?;
         // CANCEL_RESULT_CANCELLED and CANCEL_RESULT_NOT_CANCELLABLE of FlightSql.proto
         Ok(ActionCancelQueryResult { result: if self.cancel(&info) { 1 } else { 3 } })
     }

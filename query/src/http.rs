@@ -3,12 +3,7 @@
 use crate::{engine::Engine, flight::Flight, tables::ALL};
 use anyhow::Context;
 use arrow_flight::flight_service_server::FlightServiceServer;
-use axum::{
-    Router,
-    extract::State,
-    http::StatusCode,
-    routing::get,
-};
+use axum::{Router, extract::State, http::StatusCode, routing::get};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -48,7 +43,8 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 pub fn router(engine: Arc<Engine>) -> anyhow::Result<Router> {
-    let flight = FlightServiceServer::new(Flight::new(engine.clone())?).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let flight =
+        FlightServiceServer::new(Flight::new(engine.clone())?).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let flight = tonic::service::Routes::new(flight).prepare().into_axum_router().layer(GrpcWebLayer::new());
     let pages = Router::new().route("/", get(about)).route("/healthz", get(health)).with_state(engine);
     Ok(pages.fallback_service(flight))

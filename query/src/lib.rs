@@ -104,7 +104,8 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: jiff::SignedDuration = text.parse().map_err(|error| format!("{error}; expected e.g. 30s or 5m"))?;
+    let parsed: jiff::SignedDuration =
+        text.parse().map_err(|error| format!("{error}; expected e.g. 30s or 5m"))?;
     match Duration::try_from(parsed) {
         Ok(duration) if Duration::ZERO < duration => Ok(duration),
         _ => Err("must be longer than nothing".into()),

@@ -14,10 +14,20 @@ pub struct Measured {
 pub fn describe() {
     metrics::describe_counter!("screenline_query_total", "queries answered, by outcome");
     metrics::describe_counter!("screenline_query_rows_total", "rows sent to clients");
-    metrics::describe_counter!("screenline_query_bytes_total", "bytes of Arrow data sent to clients, before framing");
-    metrics::describe_histogram!("screenline_query_seconds", metrics::Unit::Seconds, "from the request to the last batch");
+    metrics::describe_counter!(
+        "screenline_query_bytes_total",
+        "bytes of Arrow data sent to clients, before framing"
+    );
+    metrics::describe_histogram!(
+        "screenline_query_seconds",
+        metrics::Unit::Seconds,
+        "from the request to the last batch"
+    );
     metrics::describe_gauge!("screenline_query_in_flight", "queries being answered now");
-    metrics::describe_counter!("screenline_query_panics_total", "calls that ended in a panic: a bug, please report");
+    metrics::describe_counter!(
+        "screenline_query_panics_total",
+        "calls that ended in a panic: a bug, please report"
+    );
 }
 
 pub fn panicked() {

@@ -44,7 +44,8 @@ impl Prepared {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|_, entry| now.duration_since(entry.used) < TTL);
         if self.max <= kept.len()
-            && let Some(oldest) = kept.iter().min_by_key(|(_, entry)| entry.used).map(|(handle, _)| handle.clone())
+            && let Some(oldest) =
+                kept.iter().min_by_key(|(_, entry)| entry.used).map(|(handle, _)| handle.clone())
         {
             kept.remove(&oldest);
         }
@@ -62,7 +63,9 @@ impl Prepared {
     pub fn bind(&self, handle: &[u8], values: Vec<ScalarValue>, now: Instant) -> Result<()> {
         let bytes: usize = values.iter().map(ScalarValue::size).sum();
         if BOUND_BYTES_MAX < bytes {
-            return Err(QueryError::Exhausted(format!("{bytes} B of parameters; {BOUND_BYTES_MAX} B are allowed")));
+            return Err(QueryError::Exhausted(format!(
+                "{bytes} B of parameters; {BOUND_BYTES_MAX} B are allowed"
+            )));
         }
         self.with(handle, now, |entry| entry.bound = values)
     }
@@ -82,7 +85,9 @@ impl Prepared {
                 entry.used = now;
                 Ok(act(entry))
             }
-            None => Err(QueryError::NotFound("no such prepared statement, or it is too old: prepare it again".into())),
+            None => Err(QueryError::NotFound(
+                "no such prepared statement, or it is too old: prepare it again".into(),
+            )),
         }
     }
 }
@@ -121,7 +126,8 @@ mod tests {
     fn the_statement_unused_for_longest_makes_room() {
         let prepared = Prepared { max: 2, ..Prepared::default() };
         let now = Instant::now();
-        let (one, two) = (prepared.keep("1".into(), now), prepared.keep("2".into(), now + Duration::from_secs(1)));
+        let (one, two) =
+            (prepared.keep("1".into(), now), prepared.keep("2".into(), now + Duration::from_secs(1)));
         prepared.get(one.as_bytes(), now + Duration::from_secs(2)).unwrap();
         let three = prepared.keep("3".into(), now + Duration::from_secs(3));
         assert!(prepared.get(two.as_bytes(), now).is_err());

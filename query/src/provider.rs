@@ -97,7 +97,9 @@ impl TableProvider for PostgresTable {
             .map(|filter| {
                 pushdown::condition(self.dataset, filter, &series).ok_or_else(|| {
                     // It could be pushed down a moment ago; a name registered since makes it fail.
-                    QueryError::Invalid(format!("the filter {filter} fails on the name of a sensor, metric or unit"))
+                    QueryError::Invalid(format!(
+                        "the filter {filter} fails on the name of a sensor, metric or unit"
+                    ))
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;

@@ -19,7 +19,9 @@ const MICROS_MAX: i64 = i64::MAX / 1000;
 ///
 /// AND and OR may mix conditions because "unknown" may count as false below them; NOT may not.
 pub fn condition(dataset: &Dataset, filter: &Expr, series: &Series) -> Option<String> {
-    if dataset.columns.iter().any(|column| matches!(column.source, Source::Series(_))) && Series::decides(filter) {
+    if dataset.columns.iter().any(|column| matches!(column.source, Source::Series(_)))
+        && Series::decides(filter)
+    {
         return series.matching(filter).ok().map(|ids| among(&ids));
     }
     match filter {
@@ -28,12 +30,18 @@ pub fn condition(dataset: &Dataset, filter: &Expr, series: &Series) -> Option<St
             Some(format!("({left} {op} {right})"))
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (&**left, &**right) {
-            (Expr::Column(name), Expr::Literal(value, _)) => comparison(dataset.column(&name.name)?, *op, value),
-            (Expr::Literal(value, _), Expr::Column(name)) => comparison(dataset.column(&name.name)?, op.swap()?, value),
+            (Expr::Column(name), Expr::Literal(value, _)) => {
+                comparison(dataset.column(&name.name)?, *op, value)
+            }
+            (Expr::Literal(value, _), Expr::Column(name)) => {
+                comparison(dataset.column(&name.name)?, op.swap()?, value)
+            }
             _ => None,
         },
         Expr::Between(Between { expr, negated: false, low, high }) => {
-            let (Expr::Column(name), Expr::Literal(low, _), Expr::Literal(high, _)) = (&**expr, &**low, &**high) else {
+            let (Expr::Column(name), Expr::Literal(low, _), Expr::Literal(high, _)) =
+                (&**expr, &**low, &**high)
+            else {
                 return None;
             };
             let column = dataset.column(&name.name)?;
@@ -106,7 +114,9 @@ fn between(sql: &str, low: i64, high: i64) -> String {
     let (low, high) = (low.max(MICROS_MIN), high.min(MICROS_MAX));
     let text = |micros| jiff::Timestamp::from_microsecond(micros).map(|time| time.to_string());
     match (text(low), text(high)) {
-        (Ok(from), Ok(to)) if low <= high => format!("({sql} >= '{from}'::timestamptz AND {sql} <= '{to}'::timestamptz)"),
+        (Ok(from), Ok(to)) if low <= high => {
+            format!("({sql} >= '{from}'::timestamptz AND {sql} <= '{to}'::timestamptz)")
+        }
         _ => "false".into(),
     }
 }

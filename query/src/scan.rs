@@ -11,9 +11,12 @@ use datafusion::{
     common::tree_node::TreeNodeRecursion,
     error::{DataFusionError, Result as EngineResult},
     execution::TaskContext,
-    physical_expr::{EquivalenceProperties, LexOrdering, Partitioning, PhysicalExpr, PhysicalSortExpr, expressions},
+    physical_expr::{
+        EquivalenceProperties, LexOrdering, Partitioning, PhysicalExpr, PhysicalSortExpr, expressions,
+    },
     physical_plan::{
-        DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream, SortOrderPushdownResult,
+        DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
+        SortOrderPushdownResult,
         execution_plan::{Boundedness, EmissionType, SchedulingType},
         stream::RecordBatchReceiverStreamBuilder,
     },
@@ -84,7 +87,8 @@ impl Scan {
     fn order(&self, sort: &[PhysicalSortExpr]) -> Option<Vec<(&'static str, bool)>> {
         let mut order = Vec::new();
         for (at, key) in sort.iter().enumerate() {
-            let name = (key.expr.as_ref() as &dyn std::any::Any).downcast_ref::<expressions::Column>()?.name();
+            let name =
+                (key.expr.as_ref() as &dyn std::any::Any).downcast_ref::<expressions::Column>()?.name();
             let column = self.dataset.column(name)?;
             let Source::Sql(sql) = column.source else { return None };
             let fits = match at {
@@ -119,7 +123,9 @@ impl Scan {
                         }
                     }
                     Step::UnknownSeries(id) if refused == Some(id) => {
-                        return Err(QueryError::Internal(format!("a row of series {id}, which table `series` lacks")));
+                        return Err(QueryError::Internal(format!(
+                            "a row of series {id}, which table `series` lacks"
+                        )));
                     }
                     Step::UnknownSeries(id) => {
                         refused = Some(id);
@@ -189,7 +195,11 @@ impl ExecutionPlan for Scan {
         Err(DataFusionError::Internal("a scan has no children".into()))
     }
 
-    fn execute(&self, _partition: usize, _context: Arc<TaskContext>) -> EngineResult<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        _partition: usize,
+        _context: Arc<TaskContext>,
+    ) -> EngineResult<SendableRecordBatchStream> {
         let mut stream = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), AHEAD);
         let to = stream.tx();
         let scan = self.clone();
@@ -247,7 +257,8 @@ mod tests {
             select.sql(),
             "SELECT series_id, value FROM reading WHERE a AND b ORDER BY time DESC, event_id LIMIT 5"
         );
-        let none = Select { expressions: String::new(), conditions: vec![], order: vec![], limit: None, ..select };
+        let none =
+            Select { expressions: String::new(), conditions: vec![], order: vec![], limit: None, ..select };
         assert_eq!(none.sql(), "SELECT  FROM reading");
     }
 }

@@ -89,14 +89,19 @@ impl Series {
     pub fn matching(&self, filter: &Expr) -> datafusion::error::Result<Vec<i32>> {
         let bare = filter.clone().transform(|expr| {
             Ok(match expr {
-                Expr::Column(column) => {
-                    datafusion::common::tree_node::Transformed::yes(Expr::Column(Column::new_unqualified(column.name)))
-                }
+                Expr::Column(column) => datafusion::common::tree_node::Transformed::yes(Expr::Column(
+                    Column::new_unqualified(column.name),
+                )),
                 expr => datafusion::common::tree_node::Transformed::no(expr),
             })
         })?;
         let schema = DFSchema::try_from(SCHEMA.clone())?;
-        let physical = create_physical_expr(&bare.data, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
+        let physical = create_physical_expr(
+            &bare.data,
+            &schema,
+            &ExecutionProps::new(),
+            &PhysicalPlanningContext::default(),
+        )?;
         let verdicts = physical.evaluate(&self.texts)?.into_array(self.ids.len())?;
         let Some(verdicts) = verdicts.as_boolean_opt() else {
             return datafusion::common::plan_err!("a filter that is not true or false");
@@ -107,7 +112,9 @@ impl Series {
 
     fn new(mut rows: Vec<Row>, registry_version: i64) -> Result<Self> {
         rows.sort_unstable_by_key(|row| row.0);
-        let text = |pick: fn(&Row) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(rows.iter().map(pick))) };
+        let text = |pick: fn(&Row) -> &str| -> ArrayRef {
+            Arc::new(StringArray::from_iter_values(rows.iter().map(pick)))
+        };
         let columns = vec![text(|row| &row.1), text(|row| &row.2), text(|row| &row.3)];
         let texts = RecordBatch::try_new(SCHEMA.clone(), columns)?;
         Ok(Self { ids: rows.iter().map(|row| row.0).collect(), texts, registry_version })
@@ -206,7 +213,8 @@ mod tests {
     #[test]
     fn ids_with_gaps_are_found() {
         let series = Series::of([(3, "a", "m", "u"), (4, "b", "m", "u"), (9, "c", "m", "u")]);
-        let names = [2, 3, 4, 5, 9, 10].map(|id| series.position(id).map(|at| series.text(SeriesPart::Sensor, at)));
+        let names =
+            [2, 3, 4, 5, 9, 10].map(|id| series.position(id).map(|at| series.text(SeriesPart::Sensor, at)));
         assert_eq!(names, [None, Some("a"), Some("b"), None, Some("c"), None]);
         assert_eq!(series.position(i32::MIN), None);
         assert_eq!(Dictionary::new().unwrap().newest().position(1), None);

@@ -1,13 +1,18 @@
 //! What Flight SQL clients ask about the server itself. JDBC tools fail on lists that are missing, so none is.
 
 use crate::{engine::Limits, ticket::TEXT_BYTES_MAX};
-use arrow_flight::{error::FlightError, sql::{
-    Nullable, Searchable, SqlInfo, SqlNullOrdering, SqlOuterJoinsSupportLevel, SqlSupportedCaseSensitivity,
-    SqlSupportedGroupBy, SqlSupportedResultSetConcurrency, SqlSupportedResultSetType, SqlSupportedSubqueries,
-    SqlSupportedTransaction, SqlSupportedUnions, SqlTransactionIsolationLevel, SupportedSqlGrammar, XdbcDataType,
-    XdbcDatetimeSubcode,
-    metadata::{SqlInfoData, SqlInfoDataBuilder, XdbcTypeInfo, XdbcTypeInfoData, XdbcTypeInfoDataBuilder},
-}};
+use arrow_flight::{
+    error::FlightError,
+    sql::{
+        Nullable, Searchable, SqlInfo, SqlNullOrdering, SqlOuterJoinsSupportLevel,
+        SqlSupportedCaseSensitivity, SqlSupportedGroupBy, SqlSupportedResultSetConcurrency,
+        SqlSupportedResultSetType, SqlSupportedSubqueries, SqlSupportedTransaction, SqlSupportedUnions,
+        SqlTransactionIsolationLevel, SupportedSqlGrammar, XdbcDataType, XdbcDatetimeSubcode,
+        metadata::{
+            SqlInfoData, SqlInfoDataBuilder, XdbcTypeInfo, XdbcTypeInfoData, XdbcTypeInfoDataBuilder,
+        },
+    },
+};
 use datafusion::arrow::{
     array::{ArrayRef, Int32Array, RecordBatch, StringArray},
     datatypes::{DataType, Field, Schema, SchemaRef},
@@ -39,7 +44,10 @@ pub fn sql_info(limits: &Limits) -> Result<SqlInfoData, FlightError> {
     }
     info.append(I::SqlIdentifierCase, SqlSupportedCaseSensitivity::SqlCaseSensitivityLowercase as i32);
     info.append(I::SqlIdentifierQuoteChar, "\"");
-    info.append(I::SqlQuotedIdentifierCase, SqlSupportedCaseSensitivity::SqlCaseSensitivityCaseInsensitive as i32);
+    info.append(
+        I::SqlQuotedIdentifierCase,
+        SqlSupportedCaseSensitivity::SqlCaseSensitivityCaseInsensitive as i32,
+    );
     info.append(I::SqlAllTablesAreSelectable, true);
     info.append(I::SqlNullOrdering, SqlNullOrdering::SqlNullsSortedHigh as i32);
     info.append(I::SqlKeywords, KEYWORDS);
@@ -123,7 +131,10 @@ pub fn sql_info(limits: &Limits) -> Result<SqlInfoData, FlightError> {
     info.append(I::SqlMaxStatementLength, TEXT_BYTES_MAX as i64);
     info.append(I::SqlMaxStatements, 0i64);
     info.append(I::SqlDefaultTransactionIsolation, SqlTransactionIsolationLevel::SqlTransactionNone as i64);
-    info.append(I::SqlSupportedTransactionsIsolationLevels, bit(SqlTransactionIsolationLevel::SqlTransactionNone as i32));
+    info.append(
+        I::SqlSupportedTransactionsIsolationLevels,
+        bit(SqlTransactionIsolationLevel::SqlTransactionNone as i32),
+    );
     info.append(
         I::SqlSupportedResultSetTypes,
         bit(SqlSupportedResultSetType::SqlResultSetTypeForwardOnly as i32),
@@ -190,7 +201,12 @@ pub fn primary_keys_schema() -> SchemaRef {
 }
 
 /// The natural key of one table; `catalog`, `schema` and `table` as they are called here.
-pub fn primary_keys(catalog: &str, schema: &str, table: &str, key: &[&str]) -> Result<RecordBatch, ArrowError> {
+pub fn primary_keys(
+    catalog: &str,
+    schema: &str,
+    table: &str,
+    key: &[&str],
+) -> Result<RecordBatch, ArrowError> {
     let all = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text; key.len()])) };
     let name = format!("{table}_key");
     RecordBatch::try_new(
@@ -232,25 +248,111 @@ fn bit(value: i32) -> i32 {
 }
 
 const KEYWORDS: &[&str] = &[
-    "ALL", "AND", "AS", "ASC", "BETWEEN", "BY", "CASE", "CAST", "CROSS", "DESC", "DESCRIBE", "DISTINCT", "ELSE", "END",
-    "EXCEPT", "EXISTS", "EXPLAIN", "FALSE", "FILTER", "FROM", "FULL", "GROUP", "HAVING", "ILIKE", "IN", "INNER",
-    "INTERSECT", "INTERVAL", "IS", "JOIN", "LEFT", "LIKE", "LIMIT", "NOT", "NULL", "OFFSET", "ON", "OR", "ORDER",
-    "OUTER", "OVER", "PARTITION", "QUALIFY", "RIGHT", "SELECT", "SHOW", "THEN", "TIMESTAMP", "TRUE", "UNION", "USING",
-    "VALUES", "WHEN", "WHERE", "WINDOW", "WITH",
+    "ALL",
+    "AND",
+    "AS",
+    "ASC",
+    "BETWEEN",
+    "BY",
+    "CASE",
+    "CAST",
+    "CROSS",
+    "DESC",
+    "DESCRIBE",
+    "DISTINCT",
+    "ELSE",
+    "END",
+    "EXCEPT",
+    "EXISTS",
+    "EXPLAIN",
+    "FALSE",
+    "FILTER",
+    "FROM",
+    "FULL",
+    "GROUP",
+    "HAVING",
+    "ILIKE",
+    "IN",
+    "INNER",
+    "INTERSECT",
+    "INTERVAL",
+    "IS",
+    "JOIN",
+    "LEFT",
+    "LIKE",
+    "LIMIT",
+    "NOT",
+    "NULL",
+    "OFFSET",
+    "ON",
+    "OR",
+    "ORDER",
+    "OUTER",
+    "OVER",
+    "PARTITION",
+    "QUALIFY",
+    "RIGHT",
+    "SELECT",
+    "SHOW",
+    "THEN",
+    "TIMESTAMP",
+    "TRUE",
+    "UNION",
+    "USING",
+    "VALUES",
+    "WHEN",
+    "WHERE",
+    "WINDOW",
+    "WITH",
 ];
 const NUMERIC_FUNCTIONS: &[&str] = &[
-    "abs", "acos", "asin", "atan", "atan2", "ceil", "cos", "degrees", "exp", "floor", "ln", "log", "log10", "log2",
-    "pi", "power", "radians", "random", "round", "signum", "sin", "sqrt", "tan", "trunc",
+    "abs", "acos", "asin", "atan", "atan2", "ceil", "cos", "degrees", "exp", "floor", "ln", "log", "log10",
+    "log2", "pi", "power", "radians", "random", "round", "signum", "sin", "sqrt", "tan", "trunc",
 ];
 const STRING_FUNCTIONS: &[&str] = &[
-    "ascii", "btrim", "character_length", "chr", "concat", "concat_ws", "left", "lower", "lpad", "ltrim", "octet_length",
-    "position", "repeat", "replace", "reverse", "right", "rpad", "rtrim", "split_part", "starts_with", "strpos",
-    "substr", "to_hex", "translate", "trim", "upper",
+    "ascii",
+    "btrim",
+    "character_length",
+    "chr",
+    "concat",
+    "concat_ws",
+    "left",
+    "lower",
+    "lpad",
+    "ltrim",
+    "octet_length",
+    "position",
+    "repeat",
+    "replace",
+    "reverse",
+    "right",
+    "rpad",
+    "rtrim",
+    "split_part",
+    "starts_with",
+    "strpos",
+    "substr",
+    "to_hex",
+    "translate",
+    "trim",
+    "upper",
 ];
 const SYSTEM_FUNCTIONS: &[&str] = &["arrow_cast", "arrow_typeof", "coalesce", "nullif", "version"];
 const DATETIME_FUNCTIONS: &[&str] = &[
-    "current_date", "current_time", "date_bin", "date_part", "date_trunc", "extract", "from_unixtime", "make_date",
-    "now", "time_bucket", "to_char", "to_date", "to_timestamp", "to_unixtime",
+    "current_date",
+    "current_time",
+    "date_bin",
+    "date_part",
+    "date_trunc",
+    "extract",
+    "from_unixtime",
+    "make_date",
+    "now",
+    "time_bucket",
+    "to_char",
+    "to_date",
+    "to_timestamp",
+    "to_unixtime",
 ];
 
 #[cfg(test)]
@@ -259,12 +361,8 @@ mod tests {
 
     #[test]
     fn the_answers_build() {
-        let limits = Limits {
-            memory_bytes: 1,
-            timeout: std::time::Duration::from_secs(1),
-            concurrency: 1,
-            queue: 1,
-        };
+        let limits =
+            Limits { memory_bytes: 1, timeout: std::time::Duration::from_secs(1), concurrency: 1, queue: 1 };
         let all = sql_info(&limits).unwrap().record_batch([]).unwrap();
         assert!(80 < all.num_rows());
         assert_eq!(xdbc_types().unwrap().record_batch(None).unwrap().num_rows(), 7);

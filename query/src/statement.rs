@@ -40,7 +40,9 @@ pub fn numbered(sql: &str) -> Result<String> {
     });
     let (questions, others): (Vec<_>, Vec<_>) = placeholders.partition(|(name, _)| *name == "?");
     if let (Some(_), Some((name, _))) = (questions.first(), others.first()) {
-        return Err(QueryError::Invalid(format!("both ? and {name} in one statement; use one kind of placeholder")));
+        return Err(QueryError::Invalid(format!(
+            "both ? and {name} in one statement; use one kind of placeholder"
+        )));
     }
     let starts = line_starts(sql);
     let mut numbered = String::with_capacity(sql.len() + questions.len());
@@ -64,7 +66,9 @@ pub fn numbered(sql: &str) -> Result<String> {
 
 fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>> {
     if TEXT_BYTES_MAX < sql.len() {
-        return Err(QueryError::Exhausted(format!("a statement of more than {TEXT_BYTES_MAX} B; send a shorter one")));
+        return Err(QueryError::Exhausted(format!(
+            "a statement of more than {TEXT_BYTES_MAX} B; send a shorter one"
+        )));
     }
     Tokenizer::new(&GenericDialect {}, sql)
         .tokenize_with_location()
@@ -74,7 +78,8 @@ fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>> {
 fn nests(token: &Token) -> bool {
     match token {
         Token::Word(word) => {
-            let operators = ["AND", "OR", "XOR", "NOT", "UNION", "EXCEPT", "INTERSECT", "JOIN", "CASE", "WHEN", "LIKE"];
+            let operators =
+                ["AND", "OR", "XOR", "NOT", "UNION", "EXCEPT", "INTERSECT", "JOIN", "CASE", "WHEN", "LIKE"];
             word.quote_style.is_none() && operators.iter().any(|name| word.value.eq_ignore_ascii_case(name))
         }
         Token::Number(..)

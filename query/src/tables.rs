@@ -109,8 +109,10 @@ const fn expression(name: &'static str, kind: Kind, sql: &'static str) -> Column
     Column { name, kind, source: Source::Sql(sql) }
 }
 
-const SENSOR: Column = Column { name: "sensor", kind: Kind::Text, source: Source::Series(SeriesPart::Sensor) };
-const METRIC: Column = Column { name: "metric", kind: Kind::Text, source: Source::Series(SeriesPart::Metric) };
+const SENSOR: Column =
+    Column { name: "sensor", kind: Kind::Text, source: Source::Series(SeriesPart::Sensor) };
+const METRIC: Column =
+    Column { name: "metric", kind: Kind::Text, source: Source::Series(SeriesPart::Metric) };
 const UNIT: Column = Column { name: "unit", kind: Kind::Text, source: Source::Series(SeriesPart::Unit) };
 
 /// The columns that all roll-ups share, then those of one.

@@ -54,7 +54,8 @@ impl Ticket {
     }
 
     pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string(self).map_err(|error| QueryError::Internal(format!("a ticket in JSON: {error}")))
+        serde_json::to_string(self)
+            .map_err(|error| QueryError::Internal(format!("a ticket in JSON: {error}")))
     }
 
     pub fn dataset(&self) -> Result<&'static Dataset> {
@@ -84,7 +85,8 @@ impl Ticket {
             if dataset.column(name).is_none_or(|column| column.kind != Kind::Text) {
                 return Err(QueryError::Invalid(format!("dataset {} has no column {name}", dataset.name)));
             }
-            frame = frame.filter(col(name).in_list(wanted.iter().map(|text| lit(text.as_str())).collect(), false))?;
+            frame = frame
+                .filter(col(name).in_list(wanted.iter().map(|text| lit(text.as_str())).collect(), false))?;
         }
         if let Some(columns) = &self.columns {
             for name in columns {
@@ -127,10 +129,14 @@ pub fn new_id() -> String {
 
 pub fn text(bytes: &[u8]) -> Result<&str> {
     if TEXT_BYTES_MAX < bytes.len() {
-        return Err(QueryError::Exhausted(format!("more than {TEXT_BYTES_MAX} B of text; send a shorter statement")));
+        return Err(QueryError::Exhausted(format!(
+            "more than {TEXT_BYTES_MAX} B of text; send a shorter statement"
+        )));
     }
     std::str::from_utf8(bytes).map_err(|_| {
-        QueryError::Invalid("expected UTF-8 text, a JSON ticket or a Flight SQL message; got other bytes".into())
+        QueryError::Invalid(
+            "expected UTF-8 text, a JSON ticket or a Flight SQL message; got other bytes".into(),
+        )
     })
 }
 

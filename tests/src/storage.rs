@@ -67,6 +67,22 @@ macro_rules! at_each_level {
     )+};
 }
 
+/// The levels that were asked for and are here; says which is not.
+///
+/// # Errors
+/// When the city that is started to find out fails.
+pub fn levels() -> anyhow::Result<Vec<Storage>> {
+    let mut levels = Vec::new();
+    for storage in [Storage::Plain, Storage::Timescale] {
+        match choice(storage)? {
+            Choice::Run => levels.push(storage),
+            Choice::NotSelected => {}
+            Choice::Missing(reason) => say(&format!("SKIPPED {}: {reason}", storage.name())),
+        }
+    }
+    Ok(levels)
+}
+
 enum Choice {
     Run,
     /// Another level was asked for, so there is nothing to say.

@@ -43,6 +43,25 @@ fn cpu_s() -> f64 {
     (usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6
 }
 
+/// CPU-seconds of another process on this machine.
+pub struct Times {
+    pub own_s: f64,
+    /// Its own, and of those of its children that ended.
+    pub with_ended_children_s: f64,
+}
+
+impl Times {
+    /// `None` where it does not run here.
+    pub fn of(pid: u32) -> Option<Times> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        // utime, stime, cutime, cstime in ticks; USER_HZ is 100 on Linux.
+        let seconds = |field: usize| Some(fields.get(field)?.parse::<f64>().ok()? / 100.0);
+        let own_s = seconds(11)? + seconds(12)?;
+        Some(Times { own_s, with_ended_children_s: own_s + seconds(13)? + seconds(14)? })
+    }
+}
+
 pub fn print_head() {
     println!("| stage | readings/s | min .. max | CPU-s/M here | CPU-s/M database | limit, CPU-s/M |");
     println!("|---|---:|---:|---:|---:|---|");

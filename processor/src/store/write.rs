@@ -342,9 +342,9 @@ impl Transaction<'_> {
             let line = self.line(tally, fact.message());
             // A repeat of a known conflict is a duplicate.
             if new.remove(&(fact.key(), fact.fingerprint())) {
-                line.conflict += 1
+                line.conflict += 1;
             } else {
-                line.duplicate += 1
+                line.duplicate += 1;
             }
         }
         Ok(())
