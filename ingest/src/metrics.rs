@@ -80,14 +80,14 @@ pub struct Gauges {
 }
 
 impl Gauges {
-    pub fn arrived(&self, bytes: u32) {
+    pub fn arrived(&self, bytes: usize) {
         self.unacknowledged.fetch_add(1, Relaxed);
-        self.unacknowledged_bytes.fetch_add(i64::from(bytes), Relaxed);
+        self.unacknowledged_bytes.fetch_add(bytes as i64, Relaxed);
     }
 
-    pub fn gone(&self, bytes: u32) {
+    pub fn gone(&self, bytes: usize) {
         self.unacknowledged.fetch_sub(1, Relaxed);
-        self.unacknowledged_bytes.fetch_sub(i64::from(bytes), Relaxed);
+        self.unacknowledged_bytes.fetch_sub(bytes as i64, Relaxed);
     }
 
     pub fn writing(&self, oldest: Option<Time>) {

@@ -130,7 +130,7 @@ impl Writing {
                 }
             }
         };
-        acknowledge(receipts).await;
+        acknowledge(receipts);
         self.gauges.writing(None);
         metrics::count(&written, &processed);
         ::metrics::histogram!("screenline_write_seconds").record(started.elapsed().as_secs_f64());

@@ -18,14 +18,15 @@ use rumqttc::{
         },
     },
 };
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 /// The largest packet MQTT knows. A client that announces less makes the broker discard larger messages silently; ours
 /// take whatever the broker accepts, and refuse what is too large with a reason.
 const PACKET_BYTES_MAX: u32 = 268_435_455;
-/// Requests waiting to be sent: above the 10,000 messages a broker may have in flight to us, so that a batch's
-/// acknowledgements never wait for room.
-const REQUESTS_MAX: usize = 16_384;
+/// Requests waiting to be sent: above the 65,535 packet ids of a connection, so that there is room for every
+/// acknowledgement. (mosquitto 2.0 was seen to deliver far more than the window it was given.)
+const REQUESTS_MAX: usize = 131_072;
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// How long the broker keeps our session and its queue while we are away.
 const SESSION_EXPIRY_S: u32 = 7 * 86_400;
@@ -69,9 +70,15 @@ pub enum Version {
     V311,
 }
 
-/// Sends on a connection; void once the connection is lost, like every packet id that came over it.
-#[derive(Clone, Debug)]
-pub enum Sender {
+/// Sends on a connection; void once the connection is lost, like every packet id that came over it. Nothing here waits.
+#[derive(Debug)]
+pub struct Sender {
+    client: Client,
+    void: CancellationToken,
+}
+
+#[derive(Debug)]
+enum Client {
     V5(ClientV5),
     V311(ClientV4),
 }
@@ -133,7 +140,7 @@ pub fn connect(address: &Address, version: Version) -> (Sender, Receiver) {
                 options.set_credentials(user, password);
             }
             let (client, events) = ClientV5::new(options, REQUESTS_MAX);
-            (Sender::V5(client), Receiver::V5(Box::new(events)))
+            (Sender::new(Client::V5(client)), Receiver::V5(Box::new(events)))
         }
         Version::V311 => {
             let mut options = OptionsV4::new(&address.client_id, &address.host, address.port);
@@ -150,16 +157,20 @@ pub fn connect(address: &Address, version: Version) -> (Sender, Receiver) {
             network.set_tcp_nodelay(true);
             network.set_connection_timeout(10);
             events.set_network_options(network);
-            (Sender::V311(client), Receiver::V311(Box::new(events)))
+            (Sender::new(Client::V311(client)), Receiver::V311(Box::new(events)))
         }
     }
 }
 
 impl Sender {
-    /// Asks for topics at QoS 1; the answer comes as [`Incoming::Subscribed`]. Never waits: the polling task calls it.
+    fn new(client: Client) -> Self {
+        Sender { client, void: CancellationToken::new() }
+    }
+
+    /// Asks for topics at QoS 1; the answer comes as [`Incoming::Subscribed`].
     pub fn subscribe(&self, filters: &[String]) -> anyhow::Result<()> {
-        match self {
-            Sender::V5(client) => {
+        match &self.client {
+            Client::V5(client) => {
                 let filter = |path: &String| {
                     let mut filter = Filter::new(path, QosV5::AtLeastOnce);
                     filter.retain_forward_rule = RetainForwardRule::OnNewSubscribe;
@@ -167,35 +178,51 @@ impl Sender {
                 };
                 Ok(client.try_subscribe_many(filters.iter().map(filter))?)
             }
-            Sender::V311(client) => {
+            Client::V311(client) => {
                 let filter = |path: &String| SubscribeFilter::new(path.clone(), QosV4::AtLeastOnce);
                 Ok(client.try_subscribe_many(filters.iter().map(filter))?)
             }
         }
     }
 
-    /// Acknowledges a packet of this connection; nothing happens where the connection is gone.
-    pub async fn acknowledge(&self, packet: u16) {
-        // An error says that the connection is gone, and the broker will deliver the message again.
-        match self {
-            Sender::V5(client) => {
+    /// Acknowledges a packet of this connection. Where there is no room the connection is given up, and the broker will
+    /// deliver again: waiting for room could wait for ever, because only the polling task makes some, and it may in turn
+    /// be waiting to hand a message over.
+    pub fn acknowledge(&self, packet: u16) {
+        if self.void.is_cancelled() {
+            return;
+        }
+        let sent = match &self.client {
+            Client::V5(client) => {
                 let mut publish = PublishV5::new(String::new(), QosV5::AtLeastOnce, Bytes::new(), None);
                 publish.pkid = packet;
-                let _ = client.ack(&publish).await;
+                client.try_ack(&publish).is_ok()
             }
-            Sender::V311(client) => {
+            Client::V311(client) => {
                 let mut publish = PublishV4::new(String::new(), QosV4::AtLeastOnce, Vec::new());
                 publish.pkid = packet;
-                let _ = client.ack(&publish).await;
+                client.try_ack(&publish).is_ok()
             }
+        };
+        if !sent {
+            self.void.cancel();
         }
+    }
+
+    /// Comes when the connection was given up from this side.
+    pub async fn given_up(&self) {
+        self.void.cancelled().await;
+    }
+
+    pub fn is_given_up(&self) -> bool {
+        self.void.is_cancelled()
     }
 
     pub fn disconnect(&self) {
         // An error says that the connection is gone already.
-        match self {
-            Sender::V5(client) => drop(client.try_disconnect()),
-            Sender::V311(client) => drop(client.try_disconnect()),
+        match &self.client {
+            Client::V5(client) => drop(client.try_disconnect()),
+            Client::V311(client) => drop(client.try_disconnect()),
         }
     }
 }

@@ -39,28 +39,22 @@ pub struct Arrival {
 pub struct Receipt {
     sender: Arc<Sender>,
     packet: Option<u16>,
-    /// Given back when the batch is committed.
     permit: Option<OwnedSemaphorePermit>,
-    bytes: u32,
     gauges: Arc<Gauges>,
 }
 
-/// Acknowledges deliveries, in order of arrival. The budget is freed first: the polling task may be waiting for it, and
-/// only that task sends acknowledgements.
-pub async fn acknowledge(mut receipts: Vec<Receipt>) {
-    for receipt in &mut receipts {
-        receipt.permit = None;
-    }
+/// Acknowledges deliveries, in order of arrival, and gives their share of the budget back.
+pub fn acknowledge(receipts: Vec<Receipt>) {
     for receipt in receipts {
         if let Some(packet) = receipt.packet {
-            receipt.sender.acknowledge(packet).await;
+            receipt.sender.acknowledge(packet);
         }
     }
 }
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        self.gauges.gone(self.bytes);
+        self.gauges.gone(self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
     }
 }
 
@@ -171,6 +165,11 @@ impl Subscriber {
                 }
                 Incoming::Published { topic, payload, packet } => {
                     self.take_in(sender, topic, payload, packet, draining).await;
+                    if sender.is_given_up() {
+                        return Err(Lost::Other(
+                            "more acknowledgements than a connection can have".to_owned(),
+                        ));
+                    }
                 }
                 Incoming::Disconnected => return Ok(()),
                 Incoming::Other => {}
@@ -189,10 +188,10 @@ impl Subscriber {
         let received_at = Timestamp::now().into();
         let bytes = (payload.len() + topic.len() + MESSAGE_OVERHEAD_BYTES).min(BUDGET_BYTES as usize) as u32;
         let taking = async {
+            // Closed never: the permit is always there.
             let permit = self.budget.clone().acquire_many_owned(bytes).await.ok();
-            self.gauges.arrived(bytes);
-            let receipt =
-                Receipt { sender: sender.clone(), packet, permit, bytes, gauges: self.gauges.clone() };
+            self.gauges.arrived(bytes as usize);
+            let receipt = Receipt { sender: sender.clone(), packet, permit, gauges: self.gauges.clone() };
             let message = Message { topic, payload, received_at };
             // Fails only while draining: the broker keeps what is not acknowledged.
             let _ = self.arrivals.send(Arrival { message, receipt }).await;
@@ -200,6 +199,7 @@ impl Subscriber {
         tokio::select! {
             biased;
             () = draining.cancelled() => {}
+            () = sender.given_up() => {}
             () = taking => {}
         }
     }
