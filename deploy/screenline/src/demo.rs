@@ -64,6 +64,9 @@ pub async fn run(mut args: DemoArgs, log: LogArgs, console: Console) -> anyhow::
     let speed = args.speed.as_deref().unwrap_or("max");
     let speed: Speed = speed.parse().map_err(|error| anyhow::anyhow!("--speed {speed:?}: give {error}"))?;
 
+    if args.up.data.is_none() {
+        leftover::remove(&console).await; // before the ports are looked at: it may hold them
+    }
     args.up.listen = free("--listen", args.up.listen, &console)?;
     args.up.metrics_listen = free("--metrics-listen", args.up.metrics_listen, &console)?;
     if args.up.broker_url.is_none() {
@@ -81,7 +84,7 @@ pub async fn run(mut args: DemoArgs, log: LogArgs, console: Console) -> anyhow::
     monitor::serve(listener, pages.clone());
 
     // Dropped after the city has stopped, on every way out.
-    let (data, _temporary) = data_folder(&args, &console).await?;
+    let (data, _temporary) = data_folder(&args)?;
     console.line("Starting a city");
     let tell = |what: &str, took: Duration| console.line(&format!("  {what} ({:.1} s)", took.as_secs_f64()));
     let import = async |client: &mut tokio_postgres::Client| import(client, &feeds, &tell).await;
@@ -260,11 +263,10 @@ fn free(flag: &'static str, wanted: SocketAddr, console: &Console) -> anyhow::Re
 }
 
 /// The given folder, or a temporary one that others may pass through, because the database has a user of its own.
-async fn data_folder(args: &DemoArgs, console: &Console) -> anyhow::Result<(PathBuf, Option<TempDir>)> {
+fn data_folder(args: &DemoArgs) -> anyhow::Result<(PathBuf, Option<TempDir>)> {
     if let Some(data) = &args.up.data {
         return Ok((data.clone(), None));
     }
-    leftover::remove(console).await;
     let folder = tempfile::Builder::new()
         .prefix(leftover::PREFIX)
         .permissions(fs::Permissions::from_mode(0o755))
