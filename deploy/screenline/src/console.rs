@@ -15,6 +15,9 @@ pub struct Console {
 }
 
 const CLEAR_LINE: &str = "\r\x1b[2K";
+/// A status longer than the terminal is wide is cut: what wraps could not be rewritten in place.
+const NO_WRAP: &str = "\x1b[?7l";
+const WRAP: &str = "\x1b[?7h";
 
 impl Console {
     /// Whether a line can be rewritten in place.
@@ -33,8 +36,8 @@ impl Console {
             return self.line(text);
         }
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        *status = text.to_owned();
-        write(&[CLEAR_LINE, text].concat().into_bytes());
+        *status = [NO_WRAP, text, WRAP].concat();
+        write(&[CLEAR_LINE, &status].concat().into_bytes());
     }
 
     /// Leaves the last status where it is and starts a new line.

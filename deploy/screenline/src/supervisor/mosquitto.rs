@@ -23,7 +23,8 @@ use crate::{ports, ready::replace};
 /// On SIGTERM it saves its store; two gigabytes of queue take a while.
 const STOP: &[(Signal, Duration)] = &[(Signal::SIGTERM, Duration::from_secs(60))];
 /// What waits for an absent ingest, in payload bytes: about six minutes of a full line (6 MB/s), or 10 million small messages.
-/// Mosquitto holds it in memory and drops silently above it, so the cap protects the machine and `doctor` prints it.
+/// Mosquitto holds it in memory (about 550 MB a million messages of 200 B) and above the cap drops what comes, though it
+/// acknowledges it: the cap protects the machine, and `doctor` prints it.
 pub const QUEUED_BYTES_MAX: u64 = 2 << 30;
 /// Sent and not yet acknowledged. Ingest acknowledges after commit, so a window is a batch or two.
 pub const INFLIGHT_MESSAGES_MAX: u32 = 10_000;
