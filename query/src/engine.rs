@@ -14,10 +14,7 @@ use crate::{
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
     catalog::TableProvider,
-    execution::{
-        SessionStateBuilder, memory_pool::FairSpillPool, runtime_env::RuntimeEnvBuilder,
-        session_state::SessionState,
-    },
+    execution::{SessionStateBuilder, memory_pool::FairSpillPool, runtime_env::RuntimeEnvBuilder, session_state::SessionState},
     logical_expr::LogicalPlan,
     physical_plan::execute_stream,
     prelude::{SQLOptions, SessionConfig, SessionContext},
@@ -64,10 +61,7 @@ pub struct Limits {
 #[derive(Clone, Debug)]
 pub enum Statement {
     /// SQL with `$1`, `$2`, .. and their values.
-    Sql {
-        text: String,
-        parameters: Vec<ScalarValue>,
-    },
+    Sql { text: String, parameters: Vec<ScalarValue> },
     Dataset(Ticket),
 }
 
@@ -127,18 +121,14 @@ impl Engine {
     }
 
     /// Of SQL whose parameters are not bound yet: its schema, and the type of each parameter in order, as far as known.
-    pub async fn prepare(
-        &self,
-        text: String,
-    ) -> Result<(SchemaRef, BTreeMap<usize, Option<datafusion::arrow::datatypes::DataType>>)> {
+    pub async fn prepare(&self, text: String) -> Result<(SchemaRef, BTreeMap<usize, Option<datafusion::arrow::datatypes::DataType>>)> {
         self.on_workers(async move |inner| {
             let (context, plan) = inner.plan_sql(&text).await?;
             let mut parameters = BTreeMap::new();
             for (name, kind) in plan.get_parameter_types()? {
-                let place =
-                    name.strip_prefix('$').and_then(|digits| digits.parse().ok()).ok_or_else(|| {
-                        QueryError::Invalid(format!("parameter {name}: use ? or $1, $2, .. for parameters"))
-                    })?;
+                let place = name.strip_prefix('$').and_then(|digits| digits.parse().ok()).ok_or_else(|| {
+                    QueryError::Invalid(format!("parameter {name}: use ? or $1, $2, .. for parameters"))
+                })?;
                 parameters.insert(place, kind);
             }
             Ok((inner.describe(&context, &plan)?, parameters))
@@ -263,11 +253,10 @@ impl Inner {
     }
 
     async fn plan_sql(&self, text: &str) -> Result<(SessionContext, LogicalPlan)> {
-        statement::check(text)?;
+        let statement = statement::parse(text)?;
         let context = self.context();
-        let plan = context.state().create_logical_plan(text).await.map_err(as_invalid)?;
-        let read_only =
-            SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        let plan = context.state().statement_to_plan(statement).await.map_err(as_invalid)?;
+        let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         read_only.verify_plan(&plan)?;
         Ok((context, plan))
     }
@@ -348,10 +337,7 @@ impl Drop for Listed<'_> {
 }
 
 impl Workers {
-    fn spawn<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> tokio::task::JoinHandle<T> {
+    fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {
         match &self.0 {
             Some(runtime) => runtime.spawn(work),
             None => tokio::spawn(work), // only while dropping
@@ -369,11 +355,7 @@ impl Drop for Workers {
 }
 
 /// The batches, then the outcome: an answer that was cut short must never look complete.
-fn answer(
-    measured: Measured,
-    batches: mpsc::Receiver<RecordBatch>,
-    outcome: oneshot::Receiver<Result<()>>,
-) -> Batches {
+fn answer(measured: Measured, batches: mpsc::Receiver<RecordBatch>, outcome: oneshot::Receiver<Result<()>>) -> Batches {
     Box::pin(stream::unfold(Some((measured, batches, outcome)), async |state| {
         let (mut measured, mut batches, outcome) = state?;
         if let Some(batch) = batches.recv().await {
@@ -427,25 +409,19 @@ fn template(tables: &Arc<Tables>, limits: &Limits) -> anyhow::Result<SessionStat
         .with_memory_pool(Arc::new(FairSpillPool::new(limits.memory_bytes)))
         .with_max_temp_directory_size(SPILL_BYTES)
         .build_arc()?;
-    let mut config =
-        SessionConfig::new().with_default_catalog_and_schema(CATALOG, SCHEMA).with_information_schema(true);
+    let mut config = SessionConfig::new().with_default_catalog_and_schema(CATALOG, SCHEMA).with_information_schema(true);
     let options = config.options_mut();
     options.execution.time_zone = Some("UTC".into());
     // Results leave as plain Utf8; views would only be copied back.
     options.sql_parser.map_string_types_to_utf8view = false;
-    let state = SessionStateBuilder::new()
-        .with_config(config)
-        .with_runtime_env(runtime)
-        .with_default_features()
-        .build();
+    let state =
+        SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
     let context = SessionContext::new_with_state(state);
     for dataset in tables::ALL {
         let table: Arc<dyn TableProvider> = Arc::new(PostgresTable::new(dataset, tables.clone()));
         context.register_table(dataset.name, table)?;
     }
     // What TimescaleDB calls it.
-    context.register_udf(
-        datafusion::functions::datetime::date_bin().as_ref().clone().with_aliases(["time_bucket"]),
-    );
+    context.register_udf(datafusion::functions::datetime::date_bin().as_ref().clone().with_aliases(["time_bucket"]));
     Ok(context.state())
 }

@@ -12,6 +12,7 @@
 
 mod copy;
 mod database;
+mod dialect;
 mod engine;
 mod error;
 mod flight;

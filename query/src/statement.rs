@@ -1,31 +1,44 @@
 //! SQL text before it is planned: its bounds, and `?` -> `$1`.
 
 use crate::{
+    dialect::Bounded,
     error::{QueryError, Result},
     ticket::TEXT_BYTES_MAX,
 };
-use datafusion::sql::sqlparser::{
-    dialect::GenericDialect,
-    tokenizer::{Token, TokenWithSpan, Tokenizer},
+use datafusion::sql::{
+    parser::{DFParserBuilder, Statement},
+    sqlparser::{
+        dialect::GenericDialect,
+        tokenizer::{Token, TokenWithSpan, Tokenizer},
+    },
 };
 
 /// Operators in one statement. A chain of them nests one level each, and all of planning walks it.
 const OPERATORS_MAX: usize = 10_000;
 
+/// Expressions that the parser may start for each token; a statement that is well formed needs about one.
+const STARTS_EACH: usize = 20;
+
+/// The one statement of this text.
+///
 /// # Errors
-/// If the statement is empty or larger than what is planned safely.
-pub fn check(sql: &str) -> Result<()> {
+/// If there is none or more than one, or it is larger than what is planned safely.
+pub fn parse(sql: &str) -> Result<Statement> {
     let tokens = tokens(sql)?;
-    if tokens.iter().all(|token| matches!(token.token, Token::Whitespace(_) | Token::SemiColon)) {
-        return Err(QueryError::Invalid("an empty statement".into()));
-    }
     let operators = tokens.iter().filter(|token| nests(&token.token)).count();
     if OPERATORS_MAX < operators {
         return Err(QueryError::Exhausted(format!(
             "{operators} operators in one statement, {OPERATORS_MAX} are allowed; use IN (..) for a list of values"
         )));
     }
-    Ok(())
+    let dialect = Bounded::new(tokens.len() * STARTS_EACH);
+    let statements = DFParserBuilder::new(tokens).with_dialect(&dialect).build()?.parse_statements()?;
+    let mut statements = statements.into_iter();
+    match (statements.next(), statements.next()) {
+        (Some(one), None) => Ok(one),
+        (None, _) => Err(QueryError::Invalid("an empty statement".into())),
+        (Some(_), Some(_)) => Err(QueryError::Invalid("more than one statement; send them one by one".into())),
+    }
 }
 
 /// The statement with `$1`, `$2`, .. for each `?`; those inside of strings, comments and quoted names are left alone.
@@ -124,11 +137,52 @@ mod tests {
 
     #[test]
     fn a_statement_has_its_bounds() {
-        assert!(check("SELECT 1").is_ok());
-        assert!(check(" ; -- nothing").is_err());
-        assert!(check(&format!("SELECT 1{}", "+1".repeat(OPERATORS_MAX))).is_ok());
-        assert!(check(&format!("SELECT 1{}", "+1".repeat(OPERATORS_MAX + 1))).is_err());
-        assert!(check(&format!("SELECT '{}'", "x".repeat(TEXT_BYTES_MAX))).is_err());
+        assert!(parse("SELECT 1").is_ok());
+        assert!(parse("SELECT 1;").is_ok());
+        for wrong in [" ; -- nothing", "", "SELECT 1; SELECT 2", "SELECT '"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+        assert!(parse(&format!("SELECT 1{}", "+1".repeat(OPERATORS_MAX + 1))).is_err());
+        assert!(parse(&format!("SELECT '{}'", "x".repeat(TEXT_BYTES_MAX))).is_err());
+    }
+
+    /// Without the bound most of these would take years.
+    #[test]
+    fn malformed_nesting_is_refused_at_once() {
+        for (open, close) in [
+            ("CASE WHEN true THEN ", ""),
+            ("CASE ", ""),
+            ("CAST(", ""),
+            ("INTERVAL ", ""),
+            ("NOT ", ""),
+            ("EXISTS (SELECT ", ""),
+            ("EXTRACT(", ""),
+            ("TRIM(", ""),
+            ("SUBSTRING(", ""),
+            ("POSITION(", ""),
+            ("CONVERT(", ""),
+            ("STRUCT(", ""),
+            ("MAP {", ""),
+            ("ARRAY[", ""),
+            ("{fn ", ""),
+            ("(", ")"),
+            ("((SELECT ", ""),
+            ("PRIOR ", ""),
+            ("f(x => ", ""),
+            ("1 IN (SELECT ", ""),
+            ("* EXCEPT (", ""),
+        ] {
+            assert!(parse(&format!("SELECT {}1{}", open.repeat(200), close.repeat(200))).is_err(), "{open}");
+        }
+        for open in ["(", "((SELECT * FROM ", "LATERAL (", "a JOIN (", "UNNEST(", "TABLE(", "(VALUES ("] {
+            assert!(parse(&format!("SELECT * FROM {}", open.repeat(200))).is_err(), "{open}");
+        }
+        for open in ["ARRAY<", "STRUCT<a ", "MAP<", "Nullable(", "Tuple("] {
+            assert!(parse(&format!("SELECT CAST(1 AS {}", open.repeat(200))).is_err(), "{open}");
+        }
+        for open in ["WITH a AS (", "(", "EXPLAIN "] {
+            assert!(parse(&open.repeat(200)).is_err(), "{open}");
+        }
     }
 
     proptest! {
