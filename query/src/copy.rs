@@ -351,7 +351,7 @@ mod tests {
     fn encoded(rows: &[Row]) -> Vec<u8> {
         let mut bytes = SIGNATURE.to_vec();
         bytes.extend([0; 8]);
-        let mut field = |bytes: &mut Vec<u8>, value: Option<&[u8]>| match value {
+        let field = |bytes: &mut Vec<u8>, value: Option<&[u8]>| match value {
             Some(value) => {
                 bytes.extend((value.len() as i32).to_be_bytes());
                 bytes.extend(value);

@@ -81,7 +81,8 @@ impl Database {
         let Some(client) = &lease.client else {
             return Err(QueryError::Internal("a lease without its connection".into()));
         };
-        let timeout_ms = self.statement_timeout.as_millis();
+        // PostgreSQL counts it in an int4.
+        let timeout_ms = i32::try_from(self.statement_timeout.as_millis()).unwrap_or(i32::MAX);
         client.batch_execute(&format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {timeout_ms}")).await?;
         let stream = client.copy_out(&format!("COPY ({select}) TO STDOUT (FORMAT binary)")).await?;
         Ok(Frames { stream: Box::pin(stream), lease })

@@ -42,7 +42,9 @@ impl Dialect for Bounded {
                 self.left.set(left);
                 None
             }
-            None => Some(Err(ParserError::ParserError("too many nested keywords that do not fit together".into()))),
+            None => Some(Err(ParserError::ParserError(
+                "too many nested keywords that do not fit together".into(),
+            ))),
         }
     }
 

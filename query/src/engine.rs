@@ -14,9 +14,13 @@ use crate::{
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
     catalog::TableProvider,
-    execution::{SessionStateBuilder, memory_pool::FairSpillPool, runtime_env::RuntimeEnvBuilder, session_state::SessionState},
+    common::tree_node::{Transformed, TreeNode},
+    execution::{
+        SessionStateBuilder, memory_pool::FairSpillPool, runtime_env::RuntimeEnvBuilder,
+        session_state::SessionState,
+    },
     logical_expr::LogicalPlan,
-    physical_plan::execute_stream,
+    physical_plan::{ExecutionPlan, coop::CooperativeExec, execute_stream},
     prelude::{SQLOptions, SessionConfig, SessionContext},
     scalar::ScalarValue,
 };
@@ -41,6 +45,8 @@ use tokio_util::sync::CancellationToken;
 const STACK_BYTES: usize = 256 << 20;
 /// Batches that wait for the network: one on its way, one ready.
 const AHEAD: usize = 2;
+/// A query notices its deadline itself, unless all threads are busy; then its client hears of it this much later.
+const GRACE: Duration = Duration::from_secs(1);
 /// Plans made at once beside the running queries: each takes one core for milliseconds.
 const PLANNERS: usize = 4;
 /// What an optimiser or sort may write to disk.
@@ -61,7 +67,10 @@ pub struct Limits {
 #[derive(Clone, Debug)]
 pub enum Statement {
     /// SQL with `$1`, `$2`, .. and their values.
-    Sql { text: String, parameters: Vec<ScalarValue> },
+    Sql {
+        text: String,
+        parameters: Vec<ScalarValue>,
+    },
     Dataset(Ticket),
 }
 
@@ -121,14 +130,18 @@ impl Engine {
     }
 
     /// Of SQL whose parameters are not bound yet: its schema, and the type of each parameter in order, as far as known.
-    pub async fn prepare(&self, text: String) -> Result<(SchemaRef, BTreeMap<usize, Option<datafusion::arrow::datatypes::DataType>>)> {
+    pub async fn prepare(
+        &self,
+        text: String,
+    ) -> Result<(SchemaRef, BTreeMap<usize, Option<datafusion::arrow::datatypes::DataType>>)> {
         self.on_workers(async move |inner| {
             let (context, plan) = inner.plan_sql(&text).await?;
             let mut parameters = BTreeMap::new();
             for (name, kind) in plan.get_parameter_types()? {
-                let place = name.strip_prefix('$').and_then(|digits| digits.parse().ok()).ok_or_else(|| {
-                    QueryError::Invalid(format!("parameter {name}: use ? or $1, $2, .. for parameters"))
-                })?;
+                let place =
+                    name.strip_prefix('$').and_then(|digits| digits.parse().ok()).ok_or_else(|| {
+                        QueryError::Invalid(format!("parameter {name}: use ? or $1, $2, .. for parameters"))
+                    })?;
                 parameters.insert(place, kind);
             }
             Ok((inner.describe(&context, &plan)?, parameters))
@@ -152,13 +165,16 @@ impl Engine {
                 // Nobody there to hear it: the client has left.
                 let _ = to_outcome.send(result);
             });
-            match schema.await {
-                Ok(schema) => Ok((schema, batches, outcome)),
-                Err(_) => Err(ended(outcome).await.err().unwrap_or_else(vanished)),
+            match timeout_at(deadline + GRACE, schema).await {
+                Ok(Ok(schema)) => {
+                    Ok((schema, Incoming { batches, outcome, deadline, timeout: self.inner.limits.timeout }))
+                }
+                Ok(Err(_)) => Err(ended(outcome).await.err().unwrap_or_else(vanished)),
+                Err(_) => Err(late(self.inner.limits.timeout)),
             }
         };
         match started.await {
-            Ok((schema, batches, outcome)) => Ok((schema, answer(measured, batches, outcome))),
+            Ok((schema, incoming)) => Ok((schema, answer(measured, incoming))),
             Err(error) => {
                 measured.failed(&error);
                 Err(error)
@@ -194,12 +210,28 @@ impl Engine {
         let deadline = Instant::now() + self.inner.limits.timeout;
         let inner = self.inner.clone();
         let work = work(self.inner.clone());
+        let timeout = inner.limits.timeout;
         let task = self.workers.spawn(async move {
-            let _turn = timeout_at(deadline, inner.planners.acquire()).await;
-            timeout_at(deadline, work).await.unwrap_or_else(|_| Err(late(&inner.limits)))
+            let planned = async {
+                let _turn = inner.planners.acquire().await;
+                work.await
+            };
+            timeout_at(deadline, planned).await.unwrap_or_else(|_| Err(late(timeout)))
         });
-        task.await.unwrap_or_else(|_| Err(vanished()))
+        match timeout_at(deadline + GRACE, task).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(vanished()),
+            Err(_) => Err(late(timeout)),
+        }
     }
+}
+
+/// The end of a query that its client holds.
+struct Incoming {
+    batches: mpsc::Receiver<RecordBatch>,
+    outcome: oneshot::Receiver<Result<()>>,
+    deadline: Instant,
+    timeout: Duration,
 }
 
 struct Run {
@@ -218,7 +250,7 @@ impl Inner {
         let work = async {
             let (context, plan) = self.plan(&statement).await?;
             let schema = self.describe(&context, &plan)?;
-            let plan = context.state().create_physical_plan(&plan).await?;
+            let plan = yielding(context.state().create_physical_plan(&plan).await?)?;
             let mut stream = execute_stream(plan, context.task_ctx())?;
             let _ = to_schema.send(schema.clone()); // a client that left is noticed below
             while let Some(batch) = stream.next().await {
@@ -231,7 +263,7 @@ impl Inner {
             Ok(())
         };
         tokio::select! {
-            result = timeout_at(deadline, work) => result.unwrap_or_else(|_| Err(late(&self.limits))),
+            result = timeout_at(deadline, work) => result.unwrap_or_else(|_| Err(late(self.limits.timeout))),
             () = listed.token.cancelled() => Err(QueryError::Cancelled("the query was cancelled".into())),
             () = listener.closed() => Err(left()),
         }
@@ -256,7 +288,8 @@ impl Inner {
         let statement = statement::parse(text)?;
         let context = self.context();
         let plan = context.state().statement_to_plan(statement).await.map_err(as_invalid)?;
-        let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        let read_only =
+            SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         read_only.verify_plan(&plan)?;
         Ok((context, plan))
     }
@@ -337,7 +370,10 @@ impl Drop for Listed<'_> {
 }
 
 impl Workers {
-    fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {
+    fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
         match &self.0 {
             Some(runtime) => runtime.spawn(work),
             None => tokio::spawn(work), // only while dropping
@@ -355,14 +391,18 @@ impl Drop for Workers {
 }
 
 /// The batches, then the outcome: an answer that was cut short must never look complete.
-fn answer(measured: Measured, batches: mpsc::Receiver<RecordBatch>, outcome: oneshot::Receiver<Result<()>>) -> Batches {
-    Box::pin(stream::unfold(Some((measured, batches, outcome)), async |state| {
-        let (mut measured, mut batches, outcome) = state?;
-        if let Some(batch) = batches.recv().await {
-            measured.batch(batch.num_rows(), output::bytes(&batch));
-            return Some((Ok(batch), Some((measured, batches, outcome))));
-        }
-        match ended(outcome).await {
+fn answer(measured: Measured, incoming: Incoming) -> Batches {
+    Box::pin(stream::unfold(Some((measured, incoming)), async |state| {
+        let (mut measured, mut incoming) = state?;
+        let ended = match timeout_at(incoming.deadline + GRACE, incoming.batches.recv()).await {
+            Ok(Some(batch)) => {
+                measured.batch(batch.num_rows(), output::bytes(&batch));
+                return Some((Ok(batch), Some((measured, incoming))));
+            }
+            Ok(None) => ended(incoming.outcome).await,
+            Err(_) => Err(late(incoming.timeout)),
+        };
+        match ended {
             Ok(()) => {
                 measured.done();
                 None
@@ -389,11 +429,23 @@ fn left() -> QueryError {
     QueryError::Cancelled("the client has left".into())
 }
 
-fn late(limits: &Limits) -> QueryError {
+fn late(timeout: Duration) -> QueryError {
     QueryError::Deadline(format!(
-        "not done within {:?} (--query-timeout); ask for a shorter time range, or for a rollup",
-        limits.timeout
+        "not done within {timeout:?} (--query-timeout); ask for a shorter time range, or for a rollup"
     ))
+}
+
+/// The plan with joins that let other tasks run, and their own deadline strike: one batch of input can keep a join busy
+/// for minutes, and nothing can stop a task that never waits.
+fn yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let wrapped = plan.transform_up(|node| {
+        Ok(if node.name().contains("Join") {
+            Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>)
+        } else {
+            Transformed::no(node)
+        })
+    });
+    Ok(wrapped?.data)
 }
 
 /// What the SQL dialect lacks is the statement's fault, not a missing method of the service.
@@ -409,19 +461,25 @@ fn template(tables: &Arc<Tables>, limits: &Limits) -> anyhow::Result<SessionStat
         .with_memory_pool(Arc::new(FairSpillPool::new(limits.memory_bytes)))
         .with_max_temp_directory_size(SPILL_BYTES)
         .build_arc()?;
-    let mut config = SessionConfig::new().with_default_catalog_and_schema(CATALOG, SCHEMA).with_information_schema(true);
+    let mut config =
+        SessionConfig::new().with_default_catalog_and_schema(CATALOG, SCHEMA).with_information_schema(true);
     let options = config.options_mut();
     options.execution.time_zone = Some("UTC".into());
     // Results leave as plain Utf8; views would only be copied back.
     options.sql_parser.map_string_types_to_utf8view = false;
-    let state =
-        SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .build();
     let context = SessionContext::new_with_state(state);
     for dataset in tables::ALL {
         let table: Arc<dyn TableProvider> = Arc::new(PostgresTable::new(dataset, tables.clone()));
         context.register_table(dataset.name, table)?;
     }
     // What TimescaleDB calls it.
-    context.register_udf(datafusion::functions::datetime::date_bin().as_ref().clone().with_aliases(["time_bucket"]));
+    context.register_udf(
+        datafusion::functions::datetime::date_bin().as_ref().clone().with_aliases(["time_bucket"]),
+    );
     Ok(context.state())
 }

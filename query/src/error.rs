@@ -43,9 +43,17 @@ impl QueryError {
     }
 }
 
+/// Characters of a message that are sent. It travels in a header, which clients limit to 8 or 16 KiB after each byte
+/// outside of ASCII became three; and some messages repeat the whole statement.
+const TEXT_MAX: usize = 800;
+
 impl From<QueryError> for Status {
     fn from(error: QueryError) -> Self {
-        let text = error.to_string();
+        let mut text = error.to_string();
+        if let Some((end, _)) = text.char_indices().nth(TEXT_MAX) {
+            text.truncate(end);
+            text += " ...";
+        }
         match error {
             QueryError::Invalid(_) => Status::invalid_argument(text),
             QueryError::NotFound(_) => Status::not_found(text),
@@ -172,6 +180,13 @@ mod tests {
         let arrow =
             ArrowError::ExternalError(Box::new(DataFusionError::from(QueryError::Exhausted("full".into()))));
         assert_eq!(Status::from(QueryError::from(arrow)).code(), Code::ResourceExhausted);
+    }
+
+    #[test]
+    fn a_message_fits_into_a_header() {
+        let status = Status::from(QueryError::Invalid("ä".repeat(100_000)));
+        assert!(status.message().ends_with(" ..."));
+        assert!(status.message().len() < 2000);
     }
 
     #[test]

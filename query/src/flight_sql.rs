@@ -301,6 +301,14 @@ impl FlightSqlService for FlightSql {
         Err(read_only())
     }
 
+    async fn do_put_fallback(
+        &self,
+        _request: Request<PeekableFlightDataStream>,
+        _message: Any,
+    ) -> Reply<<Self as FlightService>::DoPutStream> {
+        Err(read_only())
+    }
+
     async fn do_put_error_callback(
         &self,
         _request: Request<PeekableFlightDataStream>,

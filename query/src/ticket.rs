@@ -167,7 +167,7 @@ mod tests {
             (r#"{"dataset":"reading","form":1}"#, "form"),
             (r#"{"from":"2024-01-01T00:00:00Z"}"#, "dataset"),
             (r#"{"dataset":"reading","limit":-1}"#, "-1"),
-            (r#"{"dataset":"reading","from":"yesterday"}"#, "yesterday"),
+            (r#"{"dataset":"reading","from":"yesterday"}"#, "year"),
             ("{", "EOF"),
         ] {
             let error = Ticket::parse(text).unwrap_err().to_string();
