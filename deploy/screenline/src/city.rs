@@ -183,10 +183,6 @@ struct Service {
     ready_file: PathBuf,
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one caller, which keeps the parts to stop them after an error"
-)]
 async fn launch(
     parts: &mut Parts,
     args: &UpArgs,

@@ -48,20 +48,14 @@ pub struct LogArgs {
 impl LogArgs {
     /// Settles what is logged, where the command's own level is `usual`. The children of a city log the same.
     pub fn settle(&mut self, usual: &str) {
-        match self.verbose {
-            0 => _ = self.log.get_or_insert_with(|| usual.to_owned()),
-            // Libraries at debug bury what we say.
-            1 => {
-                self.log = Some(
-                    "info,screenline=debug,processor=debug,ingest=debug,query=debug,simulators=debug".into(),
-                )
-            }
-            2.. => {
-                self.log = Some(
-                    "debug,screenline=trace,processor=trace,ingest=trace,query=trace,simulators=trace".into(),
-                )
-            }
-        }
+        const DEBUG: &str = "info,screenline=debug,processor=debug,ingest=debug,query=debug,simulators=debug";
+        const TRACE: &str =
+            "debug,screenline=trace,processor=trace,ingest=trace,query=trace,simulators=trace";
+        self.log = match (self.verbose, self.log.take()) {
+            (0, given) => given.or_else(|| Some(usual.to_owned())),
+            (1, _) => Some(DEBUG.to_owned()), // libraries at debug bury what we say
+            (2.., _) => Some(TRACE.to_owned()),
+        };
         self.verbose = 0;
     }
 

@@ -90,7 +90,11 @@ pub async fn run(mut args: DemoArgs, log: LogArgs, console: Console) -> anyhow::
     let import = async |client: &mut tokio_postgres::Client| import(client, &feeds, &tell).await;
     let city = tokio::select! {
         city = City::start(&args.up, &log, &data, &console, &services, &tell, import) => city?,
-        () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
+        () = shutdown.cancelled() => {
+            console.line("Stopping what was started");
+            signals::children_ended().await; // they still use the data folder
+            return Ok(ExitCode::FAILURE);
+        }
     };
     let about = city.ready(metrics);
     if let Some(file) = &ready_file {
@@ -101,6 +105,7 @@ pub async fn run(mut args: DemoArgs, log: LogArgs, console: Console) -> anyhow::
 
     let demo = Demo { args: &args, city, pages, console: &console, published: Arc::default() };
     let code = demo.play(&feeds, speed, &shutdown).await;
+    signals::children_ended().await; // also when it failed before it could stop them, in order
     ready_to.send_replace(false);
     code
 }

@@ -196,7 +196,7 @@ fn disk(data: &Path) -> Check {
     let name = "disk";
     match statvfs(&nearest) {
         Ok(about) => {
-            let free = about.blocks_available() as u64 * about.fragment_size() as u64;
+            let free = about.blocks_available() * about.fragment_size();
             let found =
                 format!("{:.1} GiB free for {}", free as f64 / (1u64 << 30) as f64, nearest.display());
             match free < DISK_FREE_BYTES_MIN {

@@ -247,10 +247,8 @@ fn check_version(data: &Path, binaries: &Binaries) -> anyhow::Result<()> {
 /// A process that works in the folder does not end.
 pub async fn end_earlier(data: &Path) -> anyhow::Result<()> {
     let pid_file = data.join("postmaster.pid");
-    if let Some(pid) = stale::pid_in(&pid_file) {
-        if stale::has_argument(pid, data) {
-            stale::end("the database", pid, || stale::has_argument(pid, data), STOP).await?;
-        }
+    if let Some(pid) = stale::pid_in(&pid_file).filter(|pid| stale::has_argument(*pid, data)) {
+        stale::end("the database", pid, || stale::has_argument(pid, data), STOP).await?;
     }
     // Without its server a backend ends at its next look; before that the files are not ours.
     let deadline = Instant::now() + Duration::from_secs(15);
@@ -326,7 +324,7 @@ fn clean_command(program: &Path, identity: &Identity) -> Command {
 fn render_config(socket: &Path, timescaledb: bool, memory_bytes: u64, lz4: bool) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
     // An eighth of the machine: ingest's working set is the last hours, and the page cache holds the rest.
-    let shared_buffers_mib = (memory_bytes / 8 >> 20).clamp(128, 2048);
+    let shared_buffers_mib = ((memory_bytes / 8) >> 20).clamp(128, 2048);
     let mut lines = vec![
         "# Written by screenline at each start: use ALTER SYSTEM for settings of your own, it wins."
             .to_owned(),
