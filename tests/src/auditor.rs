@@ -1,4 +1,4 @@
-//! Recomputes rollups from the stored readings, by the rule and not by the code under test.
+//! Recomputes rollups from the stored readings and events, by the rule and not by the code under test.
 
 use std::collections::BTreeMap;
 
@@ -49,7 +49,11 @@ pub async fn five_minutes(client: &Client) -> anyhow::Result<usize> {
     let readings = client
         .query(
             "SELECT (extract(epoch FROM r.time) * 1000000)::int8, r.series_id, r.value, r.quality, s.kind, s.interval_s
-             FROM reading r
+             FROM (
+                 SELECT time, series_id, value, quality FROM reading
+                 UNION ALL
+                 SELECT time, series_id, 1, quality FROM event -- a passage counts one
+             ) r
              JOIN series s ON s.id = r.series_id
              ORDER BY r.series_id, r.time",
             &[],

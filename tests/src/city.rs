@@ -18,10 +18,10 @@ use tokio::time::sleep;
 use tokio_postgres::{Client, NoTls};
 use tokio_util::sync::CancellationToken;
 
+use crate::Storage;
 use crate::page::Page;
 use crate::process::{Process, Workplace};
 use crate::tables::Account;
-use crate::{Storage, say};
 
 /// How long a city may take for anything. Generous: these tests say what happens, not how fast.
 pub const PATIENCE: Duration = Duration::from_secs(180);
@@ -370,11 +370,8 @@ impl City {
 async fn connect(url: &str) -> anyhow::Result<Client> {
     let (client, connection) =
         tokio_postgres::connect(url, NoTls).await.context("connect to the database")?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            say(&format!("the test's database connection ended: {error}"));
-        }
-    });
+    // Its end is the city's end, or the next query's error.
+    tokio::spawn(connection);
     client.batch_execute("SET TIME ZONE 'UTC'").await?;
     Ok(client)
 }
