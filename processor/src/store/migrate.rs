@@ -162,17 +162,31 @@ fn check_choice(want: StorageChoice, level: Level) -> Result<Level, StoreError> 
 }
 
 async fn choose(client: &Client, want: StorageChoice) -> Result<Level, StoreError> {
-    match (want, available_level(client).await?) {
-        (StorageChoice::Plain, _) => Ok(Level::Plain),
-        (StorageChoice::Timescale, Level::Plain) => Err(StoreError::Unfit(
-            "--storage timescale, but this server cannot load TimescaleDB: install it and put it into shared_preload_libraries, or start with --storage auto".to_owned(),
-        )),
-        (_, level) => Ok(level),
+    if want == StorageChoice::Plain {
+        return Ok(Level::Plain);
+    }
+    let missing = match available_level(client).await? {
+        Level::Plain => "this server does not preload TimescaleDB".to_owned(),
+        // Only now does the session know under which licence the extension was built.
+        _ => match client.batch_execute("CREATE EXTENSION IF NOT EXISTS timescaledb").await {
+            Ok(()) => return available_level(client).await,
+            Err(error) => format!("TimescaleDB cannot be loaded here: {}", StoreError::from(error)),
+        },
+    };
+    match want {
+        StorageChoice::Timescale => Err(StoreError::Unfit(format!(
+            "--storage timescale, but {missing}: install it and put it into shared_preload_libraries, or start with --storage auto"
+        ))),
+        _ => {
+            info!(reason = missing, "storing in plain PostgreSQL");
+            Ok(Level::Plain)
+        }
     }
 }
 
-/// The best level that this server offers: TimescaleDB must be installed and preloaded. The licence is read from
-/// `pg_settings`, because SET of an unknown setting succeeds silently.
+/// The best level that this server offers: TimescaleDB must be installed and preloaded, which its settings show; the
+/// list of preloaded libraries itself is hidden from ordinary roles. The licence is known once the extension was
+/// created, and is read from `pg_settings`, because SET of an unknown setting succeeds silently.
 ///
 /// # Errors
 /// The server cannot be asked.
@@ -180,17 +194,15 @@ pub async fn available_level(client: &Client) -> Result<Level, StoreError> {
     let row = client
         .query_one(
             "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb'),
-                    current_setting('shared_preload_libraries', true) LIKE '%timescaledb%',
+                    EXISTS (SELECT FROM pg_settings WHERE name = 'timescaledb.disable_load'),
                     (SELECT setting FROM pg_settings WHERE name = 'timescaledb.license')",
             &[],
         )
         .await?;
-    let (installed, preloaded, licence): (bool, Option<bool>, Option<String>) =
-        (row.get(0), row.get(1), row.get(2));
-    Ok(match (installed, preloaded.unwrap_or(false), licence.as_deref()) {
+    Ok(match (row.get(0), row.get(1), row.get(2)) {
         (true, true, Some("timescale")) => Level::Timescale,
         (true, true, _) => Level::TimescaleApache,
-        _ => Level::Plain,
+        (false, _, _) | (_, false, _) => Level::Plain,
     })
 }
 
