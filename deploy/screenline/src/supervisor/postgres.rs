@@ -201,7 +201,7 @@ async fn initdb(data: &Path, binaries: &Binaries, identity: &Identity) -> anyhow
         "--locale=C.UTF-8",
         "--data-checksums",
     ]);
-    let output = command.stdin(Stdio::null()).output().await.context("run initdb")?;
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.context("run initdb")?;
     ensure!(
         output.status.success(),
         "initdb failed ({}):\n{}{}",
