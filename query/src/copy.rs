@@ -288,7 +288,8 @@ fn row_len(bytes: &[u8], fields: usize) -> Result<Option<Option<usize>>> {
         match i32::from_be_bytes(*len) {
             -1 => {}
             len => {
-                at += usize::try_from(len).map_err(|_| QueryError::Internal(format!("a field of {len} B")))?
+                at +=
+                    usize::try_from(len).map_err(|_| QueryError::Internal(format!("a field of {len} B")))?;
             }
         }
         if ROW_BYTES_MAX < at {

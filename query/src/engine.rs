@@ -41,8 +41,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Planning and dropping a statement recurse as deep as it nests, not all of it guarded. Only touched pages count.
-const STACK_BYTES: usize = 256 << 20;
+/// Planning and dropping a statement recurse as deep as it nests, not all of it guarded: 32 KiB for each operator that
+/// a statement may have. Only touched pages count.
+const STACK_BYTES: usize = 32 << 20;
+/// Threads at most, however many queries and cores there are.
+const THREADS_MAX: usize = 64;
 /// Batches that wait for the network: one on its way, one ready.
 const AHEAD: usize = 2;
 /// A query notices its deadline itself, unless all threads are busy; then its client hears of it this much later.
@@ -102,7 +105,12 @@ struct Workers(Option<tokio::runtime::Runtime>);
 impl Engine {
     pub fn start(database: Database, limits: Limits) -> anyhow::Result<Self> {
         let tables = Arc::new(Tables { database, dictionary: Dictionary::new()? });
+        // A thread for each part of each query, not for each core: a nested loop join does not let others run until
+        // its batch is through, and the operating system shares out cores better than that.
+        let cores = std::thread::available_parallelism()?.get();
+        let threads = (limits.concurrency * cores + PLANNERS).min(THREADS_MAX);
         let workers = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
             .thread_name("query")
             .thread_stack_size(STACK_BYTES)
             .enable_all()

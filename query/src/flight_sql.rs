@@ -145,13 +145,13 @@ impl FlightSql {
     fn catalogs(&self, query: CommandGetCatalogs) -> Result<RecordBatch> {
         let mut builder = query.into_builder();
         builder.append(CATALOG);
-        Ok(builder.build().map_err(status)?)
+        builder.build().map_err(|error| status(&error))
     }
 
     fn schemas(&self, query: CommandGetDbSchemas) -> Result<RecordBatch> {
         let mut builder = query.into_builder();
         builder.append(CATALOG, SCHEMA);
-        Ok(builder.build().map_err(status)?)
+        builder.build().map_err(|error| status(&error))
     }
 
     fn tables(&self, mut query: CommandGetTables) -> Result<RecordBatch> {
@@ -162,9 +162,11 @@ impl FlightSql {
         }
         let mut builder = query.into_builder();
         for dataset in ALL {
-            builder.append(CATALOG, SCHEMA, dataset.name, TABLE, &dataset.schema()).map_err(status)?;
+            builder
+                .append(CATALOG, SCHEMA, dataset.name, TABLE, &dataset.schema())
+                .map_err(|error| status(&error))?;
         }
-        Ok(builder.build().map_err(status)?)
+        builder.build().map_err(|error| status(&error))
     }
 
     fn table_types(&self, query: CommandGetTableTypes) -> Result<RecordBatch> {
@@ -172,15 +174,15 @@ impl FlightSql {
         for kind in TABLE_TYPES {
             builder.append(kind);
         }
-        Ok(builder.build().map_err(status)?)
+        builder.build().map_err(|error| status(&error))
     }
 
     fn infos(&self, query: CommandGetSqlInfo) -> Result<RecordBatch> {
-        Ok(query.into_builder(&self.sql_info).build().map_err(status)?)
+        query.into_builder(&self.sql_info).build().map_err(|error| status(&error))
     }
 
     fn xdbc(&self, query: CommandGetXdbcTypeInfo) -> Result<RecordBatch> {
-        Ok(query.into_builder(&self.xdbc_types).build().map_err(status)?)
+        query.into_builder(&self.xdbc_types).build().map_err(|error| status(&error))
     }
 
     fn primary_keys(&self, query: &CommandGetPrimaryKeys) -> Result<RecordBatch> {
@@ -194,12 +196,12 @@ impl FlightSql {
 /// Parameters of one statement: more values belong into a table.
 const PARAMETERS_MAX: usize = 1000;
 
-fn status(error: FlightError) -> QueryError {
+fn status(error: &FlightError) -> QueryError {
     QueryError::Internal(error.to_string())
 }
 
 /// FlightInfo of a metadata command: the command itself is the ticket.
-fn metadata_info(command: Any, schema: &Schema, request: Request<FlightDescriptor>) -> Reply<FlightInfo> {
+fn metadata_info(command: &Any, schema: &Schema, request: Request<FlightDescriptor>) -> Reply<FlightInfo> {
     Ok(Response::new(flight_info(schema, command.encode_to_vec(), request.into_inner())?))
 }
 
@@ -238,7 +240,7 @@ impl FlightSqlService for FlightSql {
         request: Request<FlightDescriptor>,
     ) -> Reply<FlightInfo> {
         let schema = self.engine.describe(self.bound(&query)?).await?;
-        metadata_info(query.as_any(), &schema, request)
+        metadata_info(&query.as_any(), &schema, request)
     }
 
     async fn do_get_prepared_statement(
@@ -334,7 +336,7 @@ impl FlightSqlService for FlightSql {
         query: CommandGetCatalogs,
         request: Request<FlightDescriptor>,
     ) -> Reply<FlightInfo> {
-        metadata_info(query.as_any(), &self.catalogs(query)?.schema(), request)
+        metadata_info(&query.as_any(), &self.catalogs(query)?.schema(), request)
     }
 
     async fn do_get_catalogs(
@@ -350,7 +352,7 @@ impl FlightSqlService for FlightSql {
         query: CommandGetDbSchemas,
         request: Request<FlightDescriptor>,
     ) -> Reply<FlightInfo> {
-        metadata_info(query.as_any(), &query.into_builder().schema(), request)
+        metadata_info(&query.as_any(), &query.into_builder().schema(), request)
     }
 
     async fn do_get_schemas(
@@ -366,7 +368,7 @@ impl FlightSqlService for FlightSql {
         query: CommandGetTables,
         request: Request<FlightDescriptor>,
     ) -> Reply<FlightInfo> {
-        metadata_info(query.as_any(), &query.into_builder().schema(), request)
+        metadata_info(&query.as_any(), &query.into_builder().schema(), request)
     }
 
     async fn do_get_tables(
@@ -382,7 +384,7 @@ impl FlightSqlService for FlightSql {
         query: CommandGetTableTypes,
         request: Request<FlightDescriptor>,
     ) -> Reply<FlightInfo> {
-        metadata_info(query.as_any(), &query.into_builder().schema(), request)
+        metadata_info(&query.as_any(), &query.into_builder().schema(), request)
     }
 
     async fn do_get_table_types(
@@ -398,7 +400,7 @@ impl FlightSqlService for FlightSql {
         query: CommandGetSqlInfo,
         request: Request<FlightDescriptor>,
     ) -> Reply<FlightInfo> {
-        metadata_info(query.as_any(), &query.into_builder(&self.sql_info).schema(), request)
+        metadata_info(&query.as_any(), &query.into_builder(&self.sql_info).schema(), request)
     }
 
     async fn do_get_sql_info(
@@ -414,7 +416,7 @@ impl FlightSqlService for FlightSql {
         query: CommandGetXdbcTypeInfo,
         request: Request<FlightDescriptor>,
     ) -> Reply<FlightInfo> {
-        metadata_info(query.as_any(), &query.into_builder(&self.xdbc_types).schema(), request)
+        metadata_info(&query.as_any(), &query.into_builder(&self.xdbc_types).schema(), request)
     }
 
     async fn do_get_xdbc_type_info(
@@ -430,7 +432,7 @@ impl FlightSqlService for FlightSql {
         query: CommandGetPrimaryKeys,
         request: Request<FlightDescriptor>,
     ) -> Reply<FlightInfo> {
-        metadata_info(query.as_any(), &sql_info::primary_keys_schema(), request)
+        metadata_info(&query.as_any(), &sql_info::primary_keys_schema(), request)
     }
 
     async fn do_get_primary_keys(
@@ -446,7 +448,7 @@ impl FlightSqlService for FlightSql {
         query: CommandGetExportedKeys,
         request: Request<FlightDescriptor>,
     ) -> Reply<FlightInfo> {
-        metadata_info(query.as_any(), &sql_info::foreign_keys_schema(), request)
+        metadata_info(&query.as_any(), &sql_info::foreign_keys_schema(), request)
     }
 
     async fn do_get_exported_keys(
@@ -462,7 +464,7 @@ impl FlightSqlService for FlightSql {
         query: CommandGetImportedKeys,
         request: Request<FlightDescriptor>,
     ) -> Reply<FlightInfo> {
-        metadata_info(query.as_any(), &sql_info::foreign_keys_schema(), request)
+        metadata_info(&query.as_any(), &sql_info::foreign_keys_schema(), request)
     }
 
     async fn do_get_imported_keys(
@@ -478,7 +480,7 @@ impl FlightSqlService for FlightSql {
         query: CommandGetCrossReference,
         request: Request<FlightDescriptor>,
     ) -> Reply<FlightInfo> {
-        metadata_info(query.as_any(), &sql_info::foreign_keys_schema(), request)
+        metadata_info(&query.as_any(), &sql_info::foreign_keys_schema(), request)
     }
 
     async fn do_get_cross_reference(

@@ -233,7 +233,7 @@ mod tests {
         #[test]
         fn what_decodes_is_what_the_bounds_allow(micros in any::<i64>()) {
             let unix = micros.checked_add(crate::copy::POSTGRES_EPOCH_MICROS);
-            let inside = unix.is_some_and(|unix| MICROS_MIN <= unix && unix <= MICROS_MAX);
+            let inside = unix.is_some_and(|unix| (MICROS_MIN..=MICROS_MAX).contains(&unix));
             prop_assert_eq!(instant(micros).is_some(), inside);
         }
     }
