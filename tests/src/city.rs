@@ -332,7 +332,7 @@ impl City {
                 return Ok(answer);
             }
             ensure!(Instant::now() < deadline, "still not there: {what}");
-            sleep(Duration::from_millis(50)).await;
+            sleep(Duration::from_millis(5)).await;
         }
     }
 

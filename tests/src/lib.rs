@@ -9,6 +9,7 @@
 //!
 //! - `SCREENLINE_TEST_STORAGE=plain|timescale|all` selects levels. Unset is `all`, where a machine without
 //!   TimescaleDB skips its half, visibly; `timescale` asked for by name fails there.
+//! - `SCREENLINE_TEST_SEED` chooses other moments to kill at.
 //! - `SCREENLINE_TEST_PYTHON` is an interpreter with the packages of `requirements.txt`.
 
 pub mod auditor;

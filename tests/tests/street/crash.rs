@@ -7,11 +7,10 @@ tests::at_each_level!(
 
 mod scenarios {
     use std::sync::Arc;
-    use std::sync::atomic::Ordering;
     use std::time::Duration;
 
-    use anyhow::ensure;
-    use simulators::replay::{self, Progress, Speed};
+    use anyhow::{Context, ensure};
+    use simulators::replay::{self, Speed};
     use tests::tables::Snapshot;
     use tests::{City, Storage, auditor, say};
     use tokio::time::sleep;
@@ -19,36 +18,48 @@ mod scenarios {
 
     const MESSAGES: u64 = 40_808;
 
-    /// Seven days in a quarter of a minute, so that there is a middle to kill in.
-    const SPEED: Speed = Speed::Times(604_800.0 / 15.0);
-
-    /// Moments between a tenth and nine tenths of the replay, in order (Lehmer 1951).
-    fn moments(mut seed: u64, number: usize) -> Vec<u64> {
-        let mut next = || {
-            seed = seed * 48_271 % 2_147_483_647;
-            MESSAGES / 10 + seed % (MESSAGES * 8 / 10)
+    /// Where the random moments begin: `SCREENLINE_TEST_SEED`, else always the same.
+    fn seed() -> anyhow::Result<u64> {
+        let seed = match std::env::var("SCREENLINE_TEST_SEED") {
+            Ok(text) => text.parse().context("SCREENLINE_TEST_SEED is a number from 1 to 2147483646")?,
+            Err(_) => 20_240_104,
         };
-        let mut moments: Vec<u64> = (0..number).map(|_| next()).collect();
+        say(&format!("SCREENLINE_TEST_SEED={seed}"));
+        Ok(seed)
+    }
+
+    /// When to kill: after so many received messages, and so many milliseconds more, to meet a batch in any state.
+    type Moment = (i64, u64);
+
+    /// Moments in the first three quarters of the feed, in order (Lehmer 1951).
+    fn moments(mut seed: u64, number: usize) -> Vec<Moment> {
+        let mut next = |below: u64| {
+            seed = seed * 48_271 % 2_147_483_647;
+            seed % below
+        };
+        let mut moments: Vec<Moment> =
+            (0..number).map(|_| (next(MESSAGES * 3 / 4).cast_signed(), next(80))).collect();
         moments.sort_unstable();
         moments
     }
 
-    /// Replays the feed and kills a child whenever so many messages were published.
-    async fn replay_and_kill(child: &str, moments: &[u64], city: &mut City) -> anyhow::Result<()> {
-        let progress = Arc::new(Progress::default());
-        let replay = tokio::spawn(replay::run(
-            city.replay_config("wntr-net3", SPEED)?,
-            progress.clone(),
-            CancellationToken::new(),
-        ));
-        for moment in moments {
-            while progress.published.load(Ordering::Relaxed) < *moment {
-                ensure!(!replay.is_finished(), "the replay ended before {child} could be killed at {moment}");
-                sleep(Duration::from_millis(5)).await;
-            }
+    /// Replays the feed at full speed, so that there is always a batch at work, and kills a child at each moment.
+    async fn replay_and_kill(child: &str, moments: &[Moment], city: &mut City) -> anyhow::Result<()> {
+        let config = city.replay_config("wntr-net3", Speed::Max)?;
+        let replay = tokio::spawn(replay::run(config, Arc::default(), CancellationToken::new()));
+        let mut in_the_middle = 0;
+        for (received, later_ms) in moments {
+            city.eventually(&format!("{received} messages received"), async || {
+                Ok((*received <= city.account().await?.received).then_some(()))
+            })
+            .await?;
+            let before = city.account().await?.received;
+            sleep(Duration::from_millis(*later_ms)).await;
             city.kill(child).await?;
-            say(&format!("killed {child} after {moment} messages"));
+            say(&format!("killed {child} {later_ms} ms after {before} messages"));
+            in_the_middle += u32::from(before < MESSAGES.cast_signed());
         }
+        ensure!(0 < in_the_middle, "everything was stored before {child} could be killed");
         let summary = replay.await??;
         ensure!(summary.acknowledged == MESSAGES, "{summary:?}");
         city.published(MESSAGES);
@@ -63,10 +74,14 @@ mod scenarios {
         city.stop()?;
 
         let mut city = City::up(storage).await?;
-        replay_and_kill("ingest", &moments(20_240_104, 4), &mut city).await?;
+        replay_and_kill("ingest", &moments(seed()?, 6), &mut city).await?;
         city.settled().await?;
         let account = city.account().await?;
         ensure!(account.stored == 40_606 && account.conflict == 0 && account.rejected == 0, "{account:?}");
+        say(&format!(
+            "{} messages were delivered again after their commit",
+            account.received - MESSAGES.cast_signed()
+        ));
         undisturbed.equals(&Snapshot::read(city.database()).await?)?;
         auditor::five_minutes(city.database()).await?;
         city.stop()?;
@@ -75,7 +90,7 @@ mod scenarios {
 
     pub async fn killing_the_database_in_the_middle_loses_nothing(storage: Storage) -> anyhow::Result<()> {
         let mut city = City::up(storage).await?;
-        replay_and_kill("postgres", &[MESSAGES / 2], &mut city).await?;
+        replay_and_kill("postgres", &[(10_000, 20)], &mut city).await?;
         city.reconnect().await?;
         city.settled().await?;
         let account = city.account().await?;
