@@ -6,8 +6,7 @@ use futures::Stream;
 use std::{pin::Pin, time::Duration};
 use tokio_postgres::{CancelToken, NoTls};
 
-/// How long a scan waits for a connection before it gives up: longer means the pool is too small.
-const WAIT: Duration = Duration::from_secs(10);
+/// For what should take milliseconds: connecting, a check of health.
 const CONNECT: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
@@ -49,7 +48,8 @@ impl Database {
         let pool = Pool::builder(manager)
             .max_size(connections)
             .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(WAIT))
+            // A union of many tables gets its connections one after the other; the query's own deadline ends the wait.
+            .wait_timeout(Some(statement_timeout))
             .create_timeout(Some(CONNECT))
             .recycle_timeout(Some(CONNECT))
             .build()?;
@@ -69,8 +69,9 @@ impl Database {
 
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<()> {
-        self.client().await?.simple_query("SELECT 1").await?;
-        Ok(())
+        let answered = async { Ok(self.client().await?.simple_query("SELECT 1").await.map(drop)?) };
+        let late = || QueryError::Unavailable(format!("no answer within {CONNECT:?}"));
+        tokio::time::timeout(CONNECT, answered).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// Starts `COPY (select) TO STDOUT` in a read-only transaction. `select` is SQL of ours.
