@@ -4,6 +4,7 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use percent_encoding::percent_decode_str;
 use rumqttc::{
     AsyncClient as ClientV4, Event as EventV4, EventLoop as LoopV4, MqttOptions as OptionsV4, NetworkOptions,
     Packet as PacketV4, Publish as PublishV4, QoS as QosV4, SubscribeFilter,
@@ -52,7 +53,13 @@ impl Address {
             bail!("the broker's address must start with mqtt://, not {}://", url.scheme());
         }
         let host = url.host_str().context("the broker's address has no host")?.to_owned();
-        let login = url.password().map(|password| (url.username().to_owned(), password.to_owned()));
+        let plain = |text| {
+            percent_decode_str(text).decode_utf8().map(String::from).context("decode the broker's user")
+        };
+        let login = match url.username() {
+            "" => None,
+            user => Some((plain(user)?, plain(url.password().unwrap_or_default())?)),
+        };
         let client_id = client_id.to_owned();
         Ok(Address { host, port: url.port().unwrap_or(1883), login, client_id })
     }
@@ -102,6 +109,7 @@ pub enum Incoming {
     Published {
         topic: String,
         payload: Bytes,
+        retained: bool,
         packet: Option<u16>,
     },
     /// We said goodbye, and it left.
@@ -260,6 +268,7 @@ fn incoming_v5(packet: PacketV5) -> Incoming {
         PacketV5::Publish(publish) => Incoming::Published {
             topic: String::from_utf8_lossy(&publish.topic).into_owned(),
             payload: publish.payload,
+            retained: publish.retain,
             packet: (publish.qos != QosV5::AtMostOnce).then_some(publish.pkid),
         },
         _ => Incoming::Other,
@@ -278,6 +287,7 @@ fn incoming_v4(packet: PacketV4) -> Incoming {
         PacketV4::Publish(publish) => Incoming::Published {
             topic: publish.topic,
             payload: publish.payload,
+            retained: publish.retain,
             packet: (publish.qos != QosV4::AtMostOnce).then_some(publish.pkid),
         },
         _ => Incoming::Other,

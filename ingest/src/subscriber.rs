@@ -125,7 +125,9 @@ impl Subscriber {
                 return; // nothing left to send on a connection that is gone
             }
             metrics::counter!("screenline_broker_connections_lost_total").increment(1);
-            if let (Lost::Version(_), Protocol::Auto, false) = (&lost, self.protocol, ever_connected) {
+            // Until one version worked: a broker that hangs up while it starts must not settle the matter.
+            let refused = matches!(lost, Lost::Version(_)) || version == Version::V311;
+            if self.protocol == Protocol::Auto && !ever_connected && refused {
                 version = if version == Version::V5 { Version::V311 } else { Version::V5 };
                 info!(broker = %self.address, ?version, "the broker refused, trying the other MQTT version");
             } else {
@@ -163,8 +165,9 @@ impl Subscriber {
                     error!(filters = ?self.filters, "the broker does not grant QoS 1 on every topic: check its access rules");
                     return Err(Lost::Other("subscription refused".to_owned()));
                 }
-                Incoming::Published { topic, payload, packet } => {
-                    self.take_in(sender, topic, payload, packet, draining).await;
+                Incoming::Published { topic, payload, retained, packet } => {
+                    let message = Message { topic, payload, received_at: Timestamp::now().into(), retained };
+                    self.take_in(sender, message, packet, draining).await;
                     if sender.is_given_up() {
                         return Err(Lost::Other(
                             "more acknowledgements than a connection can have".to_owned(),
@@ -180,19 +183,17 @@ impl Subscriber {
     async fn take_in(
         &self,
         sender: &Arc<Sender>,
-        topic: String,
-        payload: bytes::Bytes,
+        message: Message,
         packet: Option<u16>,
         draining: &CancellationToken,
     ) {
-        let received_at = Timestamp::now().into();
-        let bytes = (payload.len() + topic.len() + MESSAGE_OVERHEAD_BYTES).min(BUDGET_BYTES as usize) as u32;
+        let bytes = message.payload.len() + message.topic.len() + MESSAGE_OVERHEAD_BYTES;
+        let bytes = bytes.min(BUDGET_BYTES as usize) as u32;
         let taking = async {
             // Closed never: the permit is always there.
             let permit = self.budget.clone().acquire_many_owned(bytes).await.ok();
             self.gauges.arrived(bytes as usize);
             let receipt = Receipt { sender: sender.clone(), packet, permit, gauges: self.gauges.clone() };
-            let message = Message { topic, payload, received_at };
             // Fails only while draining: the broker keeps what is not acknowledged.
             let _ = self.arrivals.send(Arrival { message, receipt }).await;
         };

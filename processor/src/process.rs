@@ -9,7 +9,8 @@ use crate::{
     decode::{self, Body, Sample},
     mapping::Mapping,
     model::{
-        Event, Kind, Message, MetricName, Proposal, Reading, Reason, SensorId, Series, reason::Refusal, unit,
+        Event, Kind, Message, MetricName, Proposal, Quality, Reading, Reason, SensorId, Series,
+        reason::Refusal, unit,
     },
     registry::{Admission, Registry, SERIES_MAX},
     validate::{self, Rules},
@@ -59,9 +60,47 @@ pub struct Rejection {
     pub readings: u32,
 }
 
+/// Longer than any UCUM code of a measurement.
+const UNIT_CHARS_MAX: usize = 32;
 /// Messages that one task decodes: enough to outweigh the cost of handing them over.
 const CHUNK_MESSAGES: usize = 128;
 
+/// What a batch of messages says to a city that knows `registry` and asks for `rules`.
+///
+/// ```
+/// use processor::{
+///     mapping::Mapping,
+///     model::{Message, Time},
+///     process,
+///     registry::{Admission, Registry},
+///     validate::Rules,
+/// };
+///
+/// let mapping = Mapping::parse(&[("city.toml", r#"
+///     [[source]]
+///     name = "water-registers"
+///     topic = "city/water/{meter}/register"
+///     format = "json"
+///     sensor = "{meter}"
+///     time = { path = "/time", as = "rfc3339" }
+///     reading = [{ metric = "water.volume.total", value = "/register_m3", unit = "m3", kind = "counter" }]
+/// "#)])?;
+/// let message = |payload: &'static str| Message {
+///     topic: "city/water/WM-101/register".to_owned(),
+///     payload: payload.into(),
+///     received_at: Time::from_micros(1_704_067_203_000_000),
+///     retained: false,
+/// };
+/// let messages = [
+///     message(r#"{"time":"2024-01-01T00:00:00Z","register_m3":8690.735}"#),
+///     message(r#"{"time":"0001-01-01T00:00:00Z","register_m3":8690.735}"#),
+/// ];
+/// let said = process(&messages, &mapping, &Registry::new(Admission::Open), &Rules::default());
+/// // An open registry takes the meter in; a reading of the year 1 is refused, and its neighbour is not.
+/// assert_eq!(said.proposals[0].sensor.as_str(), "WM-101");
+/// assert_eq!(said.rejections[0].reason.as_str(), "before_2000");
+/// # Ok::<(), processor::mapping::MappingError>(())
+/// ```
 pub fn process(messages: &[Message], mapping: &Mapping, registry: &Registry, rules: &Rules) -> Processed {
     let chunks: Vec<Processed> = messages
         .par_chunks(CHUNK_MESSAGES)
@@ -126,7 +165,15 @@ impl<'r> Chunk<'r> {
         Fate { source: Some(source as u16), outcome, decoded: found as u32 }
     }
 
-    fn sample(&mut self, index: u32, message: &Message, sample: Sample) -> Result<(), Refusal> {
+    fn sample(&mut self, index: u32, message: &Message, mut sample: Sample) -> Result<(), Refusal> {
+        if UNIT_CHARS_MAX < sample.unit.len() || sample.unit.contains(char::is_control) {
+            let unit = sample.unit.chars().filter(|c| !c.is_control()).take(UNIT_CHARS_MAX);
+            sample.unit = unit.collect::<String>().into();
+        }
+        if message.retained && sample.quality.intersects(Quality::TIME_SUBSTITUTED) {
+            let detail = "a retained message without a time: when it was measured is not known";
+            return Err(Refusal::new(Reason::BadTime, detail));
+        }
         let mut quality = sample.quality | validate::time(sample.time, message.received_at, self.rules)?;
         let Some(series) = self.registry.find(&sample.sensor, &sample.metric) else {
             return self.propose(&sample);
@@ -138,7 +185,7 @@ impl<'r> Chunk<'r> {
         let time = sample.time;
         match sample.body {
             Body::Value(value) => {
-                let value = convert(value, &sample, series)?;
+                let value = convert(value, &sample, series)? + 0.0; // -0 is 0: the same fact has the same bits
                 quality |= validate::range(value, series);
                 self.out.readings.push(Reading { time, value, series: series.id, quality, message: index });
             }
@@ -180,7 +227,7 @@ impl<'r> Chunk<'r> {
         self.out.proposals.push(Proposal {
             sensor: sample.sensor.parse::<SensorId>().map_err(bad_name)?,
             metric: sample.metric.parse::<MetricName>().map_err(bad_name)?,
-            unit: sample.unit.chars().filter(|c| !c.is_control()).take(32).collect::<String>().into(),
+            unit: sample.unit.as_ref().into(),
             kind: sample.kind,
             interval_s: sample.interval_s,
         });
@@ -231,7 +278,7 @@ fn convert(value: f64, sample: &Sample, series: &Series) -> Result<f64, Refusal>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Quality, SeriesId, Time};
+    use crate::model::{SeriesId, Time};
 
     const NOW: Time = Time::from_micros(1_700_000_000_000_000);
 
@@ -246,7 +293,12 @@ mod tests {
     }
 
     fn message(topic: &str, payload: &[u8]) -> Message {
-        Message { topic: topic.to_owned(), payload: payload.to_vec().into(), received_at: NOW }
+        Message {
+            topic: topic.to_owned(),
+            payload: payload.to_vec().into(),
+            received_at: NOW,
+            retained: false,
+        }
     }
 
     fn open_registry(series: &[(&str, &str, &str)]) -> Registry {

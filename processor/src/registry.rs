@@ -24,6 +24,10 @@ pub enum Admission {
 /// More series than any city of one database has; stops a sender that invents names.
 pub const SERIES_MAX: usize = 2_000_000;
 
+/// Series are registered one transaction at a time, so that their ids become visible in order: who has seen an id has
+/// seen all before it.
+const SERIES_LOCK: &str = "SELECT pg_advisory_xact_lock(hashtext('screenline series'))";
+
 /// A snapshot of `sensor` and `series`. About 150 bytes a series.
 #[derive(Clone, Debug)]
 pub struct Registry {

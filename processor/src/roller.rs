@@ -37,8 +37,8 @@ pub struct Roller {
     client: Option<Client>,
     registry: Arc<RwLock<Registry>>,
     zone: TimeZone,
-    /// Buckets a step takes; follows the rows they hold, so that a step's memory stays bounded.
-    buckets_at_once: i64,
+    /// Buckets a step takes, by level; follows the rows they hold, so that a step's memory stays bounded.
+    buckets_at_once: [i64; 3],
     tidied: Option<Instant>,
 }
 
@@ -54,7 +54,14 @@ type Marks = BTreeMap<Time, BTreeSet<i16>>;
 
 impl Roller {
     pub fn new(url: &str, registry: Arc<RwLock<Registry>>, zone: TimeZone) -> Self {
-        Roller { url: url.to_owned(), client: None, registry, zone, buckets_at_once: 48, tidied: None }
+        Roller {
+            url: url.to_owned(),
+            client: None,
+            registry,
+            zone,
+            buckets_at_once: [48, 12, 1],
+            tidied: None,
+        }
     }
 
     /// Takes the oldest marks of closed buckets, at one level, and makes their rollups true. Open buckets are left:
@@ -70,7 +77,11 @@ impl Roller {
         Registry::refresh(&self.registry, &client).await?;
         let mut rolled = Rolled::default();
         for level in Level::ALL {
-            let one = self.roll(&client, level).await?;
+            let one = self.roll(&client, level).await.inspect_err(|_| {
+                // Too much for one transaction may be what is wrong.
+                let slot = &mut self.buckets_at_once[level.number() as usize];
+                *slot = (*slot / 2).max(1);
+            })?;
             rolled = Rolled {
                 rollups: rolled.rollups + one.rollups,
                 read: rolled.read + one.read,
@@ -104,7 +115,9 @@ impl Roller {
         let now: Time = lock.get::<_, jiff::Timestamp>(1).into();
         let open = level.start(now, &self.zone);
         let marks = match lock.get(0) {
-            true => tables::take_marks(client, level, open, self.buckets_at_once).await?,
+            true => {
+                tables::take_marks(client, level, open, self.buckets_at_once[level.number() as usize]).await?
+            }
             false => Marks::new(), // another process rolls
         };
         if marks.is_empty() {
@@ -124,11 +137,12 @@ impl Roller {
             }
         }
         client.batch_execute("COMMIT").await?;
-        let full = self.buckets_at_once <= marks.len() as i64;
-        self.buckets_at_once = match read {
-            few if few < ROWS_WANTED / 2 => (self.buckets_at_once * 2).min(BUCKETS_MAX),
-            many if ROWS_WANTED * 2 < many => (self.buckets_at_once / 2).max(1),
-            _ => self.buckets_at_once,
+        let slot = &mut self.buckets_at_once[level.number() as usize];
+        let full = *slot <= marks.len() as i64;
+        *slot = match read {
+            few if full && few < ROWS_WANTED / 2 => (*slot * 2).min(BUCKETS_MAX),
+            many if ROWS_WANTED * 2 < many => (*slot / 2).max(1),
+            _ => *slot,
         };
         Ok(Rolled { rollups: written, read, more: full })
     }
@@ -145,23 +159,28 @@ impl Roller {
             let end = Time::from_micros(span.end.micros() + reach);
             tables::read_facts(client, span.start, end, wanted.as_deref(), &mut rows).await?;
         }
+        // Rows of series that were registered while we read.
+        Registry::refresh(&self.registry, client).await?;
         let read = rows.len() as u64;
         let (marks, registry) = (marks.clone(), self.registry.clone());
         let rollups = compute(move || {
-            let entries: Vec<aggregate::Entry> = {
+            let mut entries: Vec<aggregate::Entry> = Vec::with_capacity(rows.len());
+            {
                 let registry = registry::read(&registry);
-                let entry = |row: &tables::Fact| {
-                    let series = registry.series(row.series)?;
-                    let bucket = Level::FiveMinutes.start(series.bucket_time(row.time), &TimeZone::UTC);
-                    let marked = marks.get(&bucket).is_some_and(|parts| parts.contains(&series.part));
-                    let &tables::Fact { series, time, value, quality } = row;
-                    marked.then_some(aggregate::Entry { series, bucket, time, value, quality })
-                };
-                rows.iter().filter_map(entry).collect()
-            };
-            aggregate::buckets(entries)
+                for tables::Fact { series: id, time, value, quality } in rows {
+                    // To skip it would lose it from its bucket for good; the marks stay instead.
+                    let series = registry.series(id).ok_or_else(|| {
+                        StoreError::Unfit(format!("a reading of series {}, which table `series` lacks", id.0))
+                    })?;
+                    let bucket = Level::FiveMinutes.start(series.bucket_time(time), &TimeZone::UTC);
+                    if marks.get(&bucket).is_some_and(|parts| parts.contains(&series.part)) {
+                        entries.push(aggregate::Entry { series: id, bucket, time, value, quality });
+                    }
+                }
+            }
+            Ok::<_, StoreError>(aggregate::buckets(entries))
         });
-        Ok((rollups.await, read))
+        Ok((rollups.await?, read))
     }
 
     async fn roll_five_minutes(

@@ -1,8 +1,8 @@
 //! What every service process shares: patience with a broken world, and the way from tokio to rayon.
 
-use std::time::Duration;
+use std::{panic::resume_unwind, time::Duration};
 
-use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 
 /// How long to wait before the next attempt: doubling, with jitter, so that restarted services do not come in step.
 #[derive(Clone, Debug)]
@@ -30,19 +30,18 @@ impl Backoff {
     }
 }
 
-/// Runs work that keeps a core busy on rayon's threads, so that tokio's stay free for the network.
+/// Runs work that keeps cores busy beside tokio's own threads, which stay free for the network. The work may call
+/// rayon and may take locks: it waits on a thread of its own, never on one of rayon's, which would pick up other work
+/// while it waits, under the locks that it holds.
 ///
 /// # Panics
 /// When the work itself panics.
 pub async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let (done, result) = oneshot::channel();
-    rayon::spawn(move || {
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        let _ = done.send(outcome); // the waiting side may have gone away
-    });
-    match result.await {
-        Ok(Ok(value)) => value,
-        Ok(Err(panic)) => std::panic::resume_unwind(panic),
-        Err(_) => unreachable!("the sender is always used"),
+    match spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => std::future::pending().await, // the runtime is going away, and this task with it
+        },
     }
 }

@@ -142,7 +142,7 @@ fn passage(rule: &EventRule, payload: &Json<'_>, message: &Message) -> Result<Bo
         None => Ok(None),
         Some(Quantity { path, factor }) => match path.find(payload) {
             None | Some(Json::Null) => Ok(None),
-            Some(node) => match number(path, node)? * factor {
+            Some(node) => match number(path, node)? * factor + 0.0 {
                 value if value.is_finite() => Ok(Some(value)),
                 value => Err(Refusal::new(Reason::NotFinite, format!("{path} holds {value}"))),
             },

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use super::{Body, Decoded, Json, Sample};
+use super::{Body, Decoded, Json, SAMPLES_MAX, Sample};
 use crate::{
     mapping::SenmlRules,
-    model::{Kind, Quality, Reason, Time, reason::Refusal},
+    model::{Kind, MetricName, Quality, Reason, SensorId, Time, reason::Refusal},
 };
 
 /// Smaller times are relative to now (RFC 8428 section 4.5.3).
@@ -29,6 +29,9 @@ pub(super) fn samples(rules: &SenmlRules, payload: &Json<'_>, received_at: Time)
     let mut base = Base::default();
     let mut decoded = Decoded::default();
     for record in records {
+        if SAMPLES_MAX < decoded.samples.len() + decoded.refused.len() {
+            break; // too many: the message is refused as a whole
+        }
         let Json::Object(fields) = record else {
             return Err(wrong(format!("a SenML record is an object, this is {}", record.shape())));
         };
@@ -79,10 +82,14 @@ fn sample(
         _ => return Ok(None),
     };
     if !value.is_finite() {
-        return Err(Refusal::new(Reason::NotFinite, format!("the value of {}{own} is {value}", base.name)));
+        return Err(Refusal::new(Reason::NotFinite, format!("the value of {own:?} is {value}")));
     }
     let unit = text(record, "u")?.or(base.unit.as_deref());
     let (sensor, metric) = split(&base.name, own, unit)?;
+    // Before it is copied: a base name of 100 KB stands for every record that follows it.
+    if !SensorId::allows(sensor) || !MetricName::allows(metric) {
+        return Err(Refusal::new(Reason::BadName, "the name of a record cannot name a sensor and a metric"));
+    }
     let seconds = base.time_s + number(record, "t")?.unwrap_or(0.0);
     let (time, quality) = if seconds.abs() >= ABSOLUTE_FROM_S {
         let time = Time::from_seconds(seconds);
@@ -268,5 +275,16 @@ mod tests {
             wrong_shape: "v" is a text, not a number
         "#]],
         );
+    }
+
+    #[test]
+    fn a_huge_base_name_is_refused_before_it_is_copied_for_every_record() {
+        let records = r#",{"v":1}"#.repeat(16_000);
+        let text = format!(r#"[{{"bn":"{}","v":1}}{records}]"#, "x".repeat(100_000));
+        let payload = Json::parse(text.as_bytes()).unwrap();
+        let decoded = samples(&SenmlRules::default(), &payload, Time::YEAR_2000).unwrap();
+        assert!(decoded.samples.is_empty());
+        assert!(decoded.refused.len() <= SAMPLES_MAX + 1);
+        assert!(decoded.refused.iter().all(|refusal| refusal.detail.len() < 200));
     }
 }

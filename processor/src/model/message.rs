@@ -8,6 +8,8 @@ pub struct Message {
     pub topic: String,
     pub payload: Bytes,
     pub received_at: Time,
+    /// Delivered because we subscribed, not because it was published just now.
+    pub retained: bool,
 }
 
 /// Names a batch's transaction: its row in `batch` says whether the transaction committed.

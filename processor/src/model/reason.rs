@@ -68,8 +68,13 @@ pub struct Refusal {
     pub detail: String,
 }
 
+/// Enough for a sentence and what was seen; what was seen may be a whole payload.
+const DETAIL_BYTES_MAX: usize = 1_024;
+
 impl Refusal {
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Refusal { reason, detail: detail.into() }
+        let mut detail = detail.into();
+        detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
+        Refusal { reason, detail }
     }
 }

@@ -17,6 +17,11 @@ pub struct Imported {
 pub enum ImportError {
     #[error("{file} line {line}: {message}")]
     Row { file: &'static str, line: u64, message: String },
+    /// Its rollups, and what its values mean, would change under what is stored.
+    #[error(
+        "{metric} of {sensor} has readings of another kind, unit or interval: import it as it is stored, or under another name"
+    )]
+    Recast { sensor: String, metric: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -72,6 +77,7 @@ pub async fn import(
         row.kind.parse::<Kind>().map(|_| ())
     })?;
     let transaction = client.transaction().await.map_err(StoreError::from)?;
+    transaction.execute(super::SERIES_LOCK, &[]).await.map_err(StoreError::from)?;
     let put_sensor = transaction
         .prepare(
             "INSERT INTO sensor (id, kind, owner, lon, lat, segment, direction, lane, offset_m, zone, role, privacy, reviewed)
@@ -117,7 +123,20 @@ pub async fn import(
         )
         .await
         .map_err(StoreError::from)?;
+    let recast = transaction
+        .prepare(
+            "SELECT FROM series s
+             WHERE sensor = $1 AND metric = $2 AND (kind, interval_s, unit) IS DISTINCT FROM ($3, $4, $5)
+                 AND (EXISTS (SELECT FROM reading WHERE series_id = s.id) OR EXISTS (SELECT FROM event WHERE series_id = s.id))",
+        )
+        .await
+        .map_err(StoreError::from)?;
     for row in &series {
+        let wanted: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+            [&row.sensor, &row.metric, &row.kind, &row.interval_s, &row.unit];
+        if transaction.query_opt(&recast, &wanted).await.map_err(StoreError::from)?.is_some() {
+            return Err(ImportError::Recast { sensor: row.sensor.clone(), metric: row.metric.clone() });
+        }
         transaction
             .execute(
                 &put_series,

@@ -23,7 +23,9 @@ impl Registry {
         if now == version {
             let query = format!("SELECT {COLUMNS} FROM series WHERE id > $1");
             let rows = client.query(&query, &[&last_id]).await?;
-            write(registry).add_rows(&rows);
+            if !rows.is_empty() {
+                write(registry).add_rows(&rows);
+            }
             return Ok(());
         }
         let sensors = client.query("SELECT DISTINCT id FROM sensor", &[]).await?;

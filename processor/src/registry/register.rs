@@ -19,6 +19,7 @@ pub async fn register(
     let kinds: Vec<&str> = proposals.iter().map(|p| p.kind.as_str()).collect();
     let intervals: Vec<Option<i32>> = proposals.iter().map(|p| p.interval_s.map(|s| s as i32)).collect();
     let transaction = client.transaction().await?;
+    transaction.execute(super::SERIES_LOCK, &[]).await?;
     transaction
         .execute(
             "INSERT INTO sensor (id)

@@ -37,7 +37,8 @@ pub struct Written {
 const RECENT_BYTES: usize = 32 << 20;
 /// A payload is kept to this length in `rejection`; its hash is of the whole.
 const KEPT_PAYLOAD_BYTES: usize = 64 << 10;
-const KEPT_TOPIC_CHARS: usize = 1024;
+/// So that a topic fits into the index with its reason and hash, whose entries may have 2,700 bytes.
+const KEPT_TEXT_BYTES: usize = 1_024;
 /// A key looked up as new can collide only with one that another writer committed meanwhile; so often in a row that
 /// something else is wrong.
 const COLLISIONS_MAX: u32 = 10;
@@ -118,11 +119,8 @@ impl Writer {
                 outcome => break outcome?,
             }
         };
-        for fact in &readings.fresh {
-            self.recent.insert(fact.key(), fact.fingerprint());
-        }
-        for fact in &events.fresh {
-            self.recent.insert(Fact::key(*fact), Fact::fingerprint(*fact));
+        for (key, fingerprint) in attempt.known {
+            self.recent.insert(key, fingerprint);
         }
         if look_up {
             self.suspicion.learn(&sources, attempt.repeats_found);
@@ -206,6 +204,8 @@ struct Transaction<'t> {
 struct Attempt {
     written: Written,
     repeats_found: bool,
+    /// The keys that are now certainly stored, with what is stored under them.
+    known: Vec<(Key, i64)>,
 }
 
 /// Where the facts of one table went.
@@ -213,6 +213,8 @@ struct Placed<'f, F> {
     stored: Vec<&'f F>,
     duplicates: Vec<&'f F>,
     conflicts: Vec<&'f F>,
+    /// Keys that were there before, with what is stored under them.
+    kept: HashMap<Key, i64>,
 }
 
 impl Transaction<'_> {
@@ -229,7 +231,11 @@ impl Transaction<'_> {
             client.batch_execute("ROLLBACK").await?;
             let settled =
                 self.writer.unsettled.filter(|(id, _)| *id == self.batch.id).map(|(_, written)| written);
-            return Ok(Attempt { written: settled.unwrap_or_default(), repeats_found: false });
+            return Ok(Attempt {
+                written: settled.unwrap_or_default(),
+                repeats_found: false,
+                known: Vec::new(),
+            });
         }
         let fresh = readings.fresh.len() + events.fresh.len();
         let readings = self.place(readings, look_up).await?;
@@ -247,7 +253,12 @@ impl Transaction<'_> {
             Written { counts: tally.total(), events: events.stored.len() as i64, looked_up: look_up };
         self.writer.unsettled = Some((self.batch.id, written));
         client.batch_execute("COMMIT").await?;
-        Ok(Attempt { written, repeats_found })
+        let kept = readings.kept.iter().chain(&events.kept).map(|(key, fingerprint)| (*key, *fingerprint));
+        let stored_readings =
+            readings.stored.iter().map(|reading| (reading.key(), Fact::fingerprint(*reading)));
+        let stored_events = events.stored.iter().map(|event| (event.key(), Fact::fingerprint(*event)));
+        let known = kept.chain(stored_readings).chain(stored_events).collect();
+        Ok(Attempt { written, repeats_found, known })
     }
 
     /// Stores what is new, by COPY straight into the table, which fails as a whole when a key is there already; so where
@@ -257,17 +268,21 @@ impl Transaction<'_> {
         sifted: &Sifted<'f, F>,
         look_up: bool,
     ) -> Result<Placed<'f, F>, StoreError> {
-        let mut placed = Placed {
-            stored: Vec::new(),
-            duplicates: sifted.duplicates.clone(),
-            conflicts: sifted.conflicts.clone(),
-        };
         let kept = if look_up { self.kept(&sifted.fresh).await? } else { HashMap::new() };
+        let duplicates = sifted.duplicates.clone();
+        let mut placed = Placed { stored: Vec::new(), duplicates, conflicts: Vec::new(), kept };
         for fact in &sifted.fresh {
-            match kept.get(&fact.key()) {
+            match placed.kept.get(&fact.key()) {
                 None => placed.stored.push(*fact),
                 Some(kept) if *kept == fact.fingerprint() => placed.duplicates.push(fact),
                 Some(_) => placed.conflicts.push(fact),
+            }
+        }
+        // They differ from an earlier one of this batch, which may itself differ from what is stored.
+        for fact in &sifted.conflicts {
+            match placed.kept.get(&fact.key()) {
+                Some(kept) if *kept == fact.fingerprint() => placed.duplicates.push(fact),
+                _ => placed.conflicts.push(fact),
             }
         }
         if placed.stored.is_empty() {
@@ -401,10 +416,9 @@ impl Transaction<'_> {
         let received: Vec<_> =
             rejections.iter().map(|r| message(r.message).received_at.timestamp()).collect();
         let sources: Vec<_> = rejections.iter().map(|r| self.source_of(r.message)).collect();
-        let topics: Vec<_> =
-            rejections.iter().map(|r| storable(&message(r.message).topic, KEPT_TOPIC_CHARS)).collect();
+        let topics: Vec<_> = rejections.iter().map(|r| storable(&message(r.message).topic)).collect();
         let reasons: Vec<_> = rejections.iter().map(|r| r.reason.as_str()).collect();
-        let details: Vec<_> = rejections.iter().map(|r| storable(&r.detail, KEPT_TOPIC_CHARS)).collect();
+        let details: Vec<_> = rejections.iter().map(|r| storable(&r.detail)).collect();
         let payloads: Vec<_> = rejections
             .iter()
             .map(|r| {
@@ -504,9 +518,9 @@ impl Transaction<'_> {
     }
 }
 
-/// A text as PostgreSQL can hold it, cut to so many characters.
-fn storable(text: &str, chars_max: usize) -> String {
-    text.chars().take(chars_max).map(|c| if c == '\0' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+/// A text as PostgreSQL can hold it: without NUL, and of bounded length.
+fn storable(text: &str) -> String {
+    text[..text.floor_char_boundary(KEPT_TEXT_BYTES)].replace('\0', "?")
 }
 
 fn batch_sources(processed: &Processed) -> BTreeSet<Option<u16>> {

@@ -95,7 +95,7 @@ mod scenarios {
     }
 
     pub async fn the_first_value_stays_and_the_other_is_a_conflict(storage: Storage) -> anyhow::Result<()> {
-        let city = City::up(storage).await?;
+        let mut city = City::up(storage).await?;
         // One batch, or as many as there are messages: the same is kept.
         let values = ["1.5", "2.5", "2.5", "1.5"];
         city.publish_all(values.iter().map(|value| senml("together", 1_704_067_200, value)).collect())
@@ -108,6 +108,17 @@ mod scenarios {
         let account = city.account().await?;
         account.adds_up()?;
         ensure!((account.stored, account.conflict, account.duplicate) == (2, 2, 4), "{account:?}");
+        // An ingest that remembers nothing judges by what is stored, also where a batch disagrees with itself;
+        // and what it then remembers is what is stored.
+        city.kill_ingest().await?;
+        for _ in 0..2 {
+            let again = ["2.5", "1.5", "2.5"].iter().map(|value| senml("apart", 1_704_067_200, value));
+            city.publish_all(again.collect()).await?;
+            city.settled().await?;
+        }
+        let account = city.account().await?;
+        account.adds_up()?;
+        ensure!((account.stored, account.conflict, account.duplicate) == (2, 2, 10), "{account:?}");
         let query = "SELECT s.sensor, r.value, c.value, c.kept_value
              FROM reading r
              JOIN series s ON s.id = r.series_id

@@ -1,6 +1,6 @@
 //! Bad input is kept with its reason, and nothing else happens.
 
-tests::at_each_level!(bad_input_becomes_a_rejection_with_its_reason);
+tests::at_each_level!(bad_input_becomes_a_rejection_with_its_reason, a_hostile_name_stops_nothing);
 
 mod scenarios {
     use std::collections::BTreeSet;
@@ -78,6 +78,34 @@ mod scenarios {
         city.settled().await?;
         ensure!(city.account().await?.readings == good + 1, "ingest does not go on");
         ensure!(city.pid("ingest")? == ingest, "ingest was restarted");
+        city.stop()?;
+        Ok(())
+    }
+
+    pub async fn a_hostile_name_stops_nothing(storage: Storage) -> anyhow::Result<()> {
+        let city = City::up(storage).await?;
+        // A topic of 4-byte characters that no index entry can hold, and a name repeated for every record.
+        let topic: String =
+            (0..1_000u32).filter_map(|i| char::from_u32(0x1_0000 + i * 7_919 % 0xFFFF)).collect();
+        let huge_name =
+            format!(r#"[{{"bn":"{}","v":1}}{}]"#, "x".repeat(100_000), r#",{"v":1}"#.repeat(15_000));
+        let long_unit =
+            format!(r#"[{{"n":"strange:level","u":"{}","v":1,"t":1704067200}}]"#, "u".repeat(100));
+        let good = r#"[{"n":"plain:level","u":"m","v":1,"t":1704067200}]"#.to_owned();
+        let messages = vec![
+            (format!("city/{topic}"), b"1".to_vec()),
+            ("city/senml/huge".to_owned(), huge_name.into_bytes()),
+            ("city/senml/unit".to_owned(), long_unit.into_bytes()),
+            ("city/senml/good".to_owned(), good.into_bytes()),
+        ];
+        city.publish_all(messages).await?;
+        city.settled().await?;
+        let rows = city.database().query("SELECT reason FROM rejection ORDER BY reason", &[]).await?;
+        let reasons: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        ensure!(reasons == ["no_mapping", "too_many_readings"], "{reasons:?}");
+        let account = city.account().await?;
+        account.adds_up()?;
+        ensure!(account.readings == 2, "the neighbours are not all there: {account:?}");
         city.stop()?;
         Ok(())
     }
