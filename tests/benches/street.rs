@@ -65,7 +65,7 @@ async fn run(storage: Storage) -> anyhow::Result<()> {
         println!("|   of which {name} | | | | {:.2} | |", figures[figures.len() / 2]);
     }
     read(&mut city).await?;
-    drop(city);
+    city.stop()?;
     Ok(())
 }
 
