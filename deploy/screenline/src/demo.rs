@@ -215,7 +215,9 @@ impl Demo<'_> {
         match ended.map_err(Into::into).and_then(|outcome| outcome) {
             Ok(()) => {
                 let published = thousands(self.published.load(Ordering::Relaxed).cast_signed());
-                self.console.line(&format!("A replay ended; {published} messages are published and acknowledged so far"));
+                self.console.line(&format!(
+                    "A replay ended; {published} messages are published and acknowledged so far"
+                ));
             }
             Err(error) => self.console.line(&format!("Replay failed: {error:#}")),
         }

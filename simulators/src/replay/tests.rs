@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rumqttc::{Client, MqttOptions, Packet, QoS};
 use tokio_util::sync::CancellationToken;
 
@@ -50,8 +52,7 @@ impl Broker {
 
     /// SIGTERM, after which mosquitto has saved its sessions; then a new process.
     fn restart(&mut self) {
-        let stopped = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(stopped.success());
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).unwrap();
         self.child.wait().unwrap();
         self.child = spawn(&self.program, self.folder.path(), self.port);
     }
