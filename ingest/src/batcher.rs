@@ -51,7 +51,7 @@ pub async fn next_batch(
     };
     let deadline = Instant::now() + limits.linger;
     let mut gathered = Gathered {
-        batch: Batch { id: BatchId(fastrand::i64(1..)), messages: Vec::new() },
+        batch: Batch { id: BatchId(fastrand::i64(1..)), messages: Vec::new(), shed: 0 },
         receipts: Vec::new(),
     };
     let mut bytes = first.message.payload.len();

@@ -5,6 +5,7 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
+use processor::model::Number;
 use rumqttc::{
     AsyncClient as ClientV4, Event as EventV4, EventLoop as LoopV4, MqttOptions as OptionsV4, NetworkOptions,
     Packet as PacketV4, Publish as PublishV4, QoS as QosV4, SubscribeFilter,
@@ -111,6 +112,8 @@ pub enum Incoming {
         payload: Bytes,
         retained: bool,
         packet: Option<u16>,
+        /// What the publisher counted, in the user properties `source`, `epoch` and `seq` of MQTT 5.
+        number: Option<Number>,
     },
     /// We said goodbye, and it left.
     Disconnected,
@@ -270,9 +273,15 @@ fn incoming_v5(packet: PacketV5) -> Incoming {
             payload: publish.payload,
             retained: publish.retain,
             packet: (publish.qos != QosV5::AtMostOnce).then_some(publish.pkid),
+            number: publish.properties.as_ref().and_then(|properties| number(&properties.user_properties)),
         },
         _ => Incoming::Other,
     }
+}
+
+fn number(properties: &[(String, String)]) -> Option<Number> {
+    let value = |wanted| properties.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+    Number::new(value("source")?, value("epoch")?.parse().ok()?, value("seq")?.parse().ok()?)
 }
 
 fn incoming_v4(packet: PacketV4) -> Incoming {
@@ -289,6 +298,7 @@ fn incoming_v4(packet: PacketV4) -> Incoming {
             payload: publish.payload,
             retained: publish.retain,
             packet: (publish.qos != QosV4::AtMostOnce).then_some(publish.pkid),
+            number: None,
         },
         _ => Incoming::Other,
     }

@@ -165,8 +165,9 @@ impl Subscriber {
                     error!(filters = ?self.filters, "the broker does not grant QoS 1 on every topic: check its access rules");
                     return Err(Lost::Other("subscription refused".to_owned()));
                 }
-                Incoming::Published { topic, payload, retained, packet } => {
-                    let message = Message { topic, payload, received_at: Timestamp::now().into(), retained };
+                Incoming::Published { topic, payload, retained, packet, number } => {
+                    let received_at = Timestamp::now().into();
+                    let message = Message { topic, payload, received_at, retained, number };
                     self.take_in(sender, message, packet, draining).await;
                     if sender.is_given_up() {
                         return Err(Lost::Other(

@@ -120,7 +120,7 @@ fn messages(message: impl Fn(usize, i64) -> (String, String)) -> Vec<Message> {
     let received_at = Time::from_micros((START + 200_000) * 1_000_000);
     let build = |i| {
         let (topic, payload) = message(i, START + (i / SENSORS) as i64 * 60);
-        Message { topic, payload: payload.into(), received_at, retained: false }
+        Message { topic, payload: payload.into(), received_at, retained: false, number: None }
     };
     (0..MESSAGES).map(build).collect()
 }

@@ -130,9 +130,14 @@ fn batch_rows(ids: &[SeriesId], tick: i64, rows: usize) -> Vec<Reading> {
 async fn write(writer: &mut Writer, rows: &[Reading]) -> anyhow::Result<()> {
     let received_at = Time::from_micros((START_S + 86_400) * 1_000_000);
     for chunk in rows.chunks(BATCH) {
-        let message =
-            Message { topic: "bench".to_owned(), payload: Default::default(), received_at, retained: false };
-        let batch = Batch { id: BatchId(fastrand::i64(1..)), messages: vec![message] };
+        let message = Message {
+            topic: "bench".to_owned(),
+            payload: Default::default(),
+            received_at,
+            retained: false,
+            number: None,
+        };
+        let batch = Batch { id: BatchId(fastrand::i64(1..)), messages: vec![message], shed: 0 };
         let fate = Fate { source: Some(0), outcome: Outcome::Accepted, decoded: chunk.len() as u32 };
         let processed = Processed { readings: chunk.to_vec(), fates: vec![fate], ..Processed::default() };
         let counts = writer.write(&batch, &processed).await?.counts;

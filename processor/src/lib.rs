@@ -10,6 +10,7 @@
 //! - [`store`]: connect, migrate, write a batch in one transaction, read it back
 //! - [`aggregate`]: readings become the state of a bucket
 //! - [`roller`]: dirty marks become rollups
+//! - [`faults`]: failpoints and planted bugs; nothing in ordinary builds
 //! - [`service`]: what every service process shares: back-off, and the way from tokio to rayon
 
 pub mod model;
@@ -31,5 +32,7 @@ pub mod aggregate;
 pub mod roller;
 
 pub mod service;
+
+pub mod faults;
 
 pub use process::process;

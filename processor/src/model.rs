@@ -12,7 +12,7 @@ pub mod time;
 pub mod unit;
 
 pub use bucket::Level;
-pub use message::{Batch, BatchId, Message};
+pub use message::{Batch, BatchId, Message, Number};
 pub use name::{MetricName, SensorId};
 pub use quality::Quality;
 pub use reading::{Event, Reading};

@@ -90,6 +90,7 @@ const CHUNK_MESSAGES: usize = 128;
 ///     payload: payload.into(),
 ///     received_at: Time::from_micros(1_704_067_203_000_000),
 ///     retained: false,
+///     number: None,
 /// };
 /// let messages = [
 ///     message(r#"{"time":"2024-01-01T00:00:00Z","register_m3":8690.735}"#),
@@ -298,6 +299,7 @@ mod tests {
             payload: payload.to_vec().into(),
             received_at: NOW,
             retained: false,
+            number: None,
         }
     }
 

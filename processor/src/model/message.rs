@@ -1,6 +1,8 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use super::Time;
+use super::{SensorId, Time};
 
 /// One MQTT message as a broker handed it over.
 #[derive(Clone, Debug)]
@@ -10,6 +12,32 @@ pub struct Message {
     pub received_at: Time,
     /// Delivered because we subscribed, not because it was published just now.
     pub retained: bool,
+    /// By its publisher, where the transport carried one; a mapping may find one in the payload.
+    pub number: Option<Number>,
+}
+
+/// A publisher's own count of its messages: says what is missing, and what came before.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Number {
+    /// Who counts: a name as a sensor's.
+    pub source: Arc<str>,
+    /// Grows when the publisher starts to count anew.
+    pub epoch: i64,
+    /// From 1, without gaps.
+    pub seq: i64,
+}
+
+impl Number {
+    /// `None` where it cannot be one: a name of 1 to 64 characters that may name a sensor and a topic level, an epoch
+    /// from 0, a number from 1 below 2^62.
+    pub fn new(source: &str, epoch: i64, seq: i64) -> Option<Number> {
+        let named = SensorId::allows(source) && source.len() <= 64 && !source.contains(['/', '+', '#']);
+        (named && 0 <= epoch && 0 < seq && seq < 1 << 62).then(|| Number {
+            source: source.into(),
+            epoch,
+            seq,
+        })
+    }
 }
 
 /// Names a batch's transaction: its row in `batch` says whether the transaction committed.
@@ -21,4 +49,6 @@ pub struct BatchId(pub i64);
 pub struct Batch {
     pub id: BatchId,
     pub messages: Vec<Message>,
+    /// Messages of QoS 0 that were dropped unread since the batch before.
+    pub shed: u64,
 }

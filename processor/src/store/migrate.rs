@@ -38,13 +38,22 @@ struct Migration {
     timescale: &'static str,
 }
 
-const MIGRATIONS: [Migration; 1] = [Migration {
-    number: 1,
-    name: "street",
-    common: include_str!("../../../deploy/sql/0001_street.sql"),
-    plain: include_str!("../../../deploy/sql/0001_street.plain.sql"),
-    timescale: include_str!("../../../deploy/sql/0001_street.timescale.sql"),
-}];
+const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        number: 1,
+        name: "street",
+        common: include_str!("../../../deploy/sql/0001_street.sql"),
+        plain: include_str!("../../../deploy/sql/0001_street.plain.sql"),
+        timescale: include_str!("../../../deploy/sql/0001_street.timescale.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "contract",
+        common: include_str!("../../../deploy/sql/0002_contract.sql"),
+        plain: "",
+        timescale: "",
+    },
+];
 
 /// Any number will do, as long as nobody else in this database locks the same: "screenli" in ASCII.
 const MIGRATION_LOCK: i64 = 0x7363_7265_656e_6c69;

@@ -1,0 +1,7 @@
+//! `screenline` with failpoints and planted bugs, for the proof of the delivery contract.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    screenline::run()
+}

@@ -1,0 +1,64 @@
+//! `screenline`: one program for the services of a city, and for what starts, feeds and inspects them.
+//!
+//! - [`cli`]: the arguments
+//! - [`up`] and [`demo`]: a whole [`city`], whose children the [`supervisor`] runs
+//! - [`service`]: `ingest` and `query`, each in its own process
+//! - [`replay`]: a recorded feed over MQTT; [`doctor`]: what is here and what is wrong
+//! - [`telemetry`], [`console`], [`monitor`], [`ready`], [`signals`]: what only a process may install or write
+
+mod account;
+mod city;
+mod cli;
+mod console;
+mod demo;
+mod doctor;
+mod exposition;
+mod fetch;
+mod monitor;
+mod ports;
+mod ready;
+mod replay;
+mod service;
+mod signals;
+mod status;
+mod supervisor;
+mod telemetry;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use console::Console;
+
+/// The program: reads its arguments, runs one command, and says with which code to end.
+pub fn run() -> ExitCode {
+    let Cli { command, mut log } = Cli::parse();
+    let console = Console::default();
+    let usual = if matches!(command, Command::Demo(_) | Command::Doctor(_)) { "warn" } else { "info" };
+    log.settle(usual);
+    let outcome = telemetry::log(log.directives(), log.log_format, console.clone()).and_then(|()| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let outcome = match command {
+                Command::Up(args) => {
+                    Box::pin(up::run(*args, log, console.clone())).await.map(|()| ExitCode::SUCCESS)
+                }
+                Command::Demo(args) => Box::pin(demo::run(*args, log, console.clone())).await,
+                Command::Ingest(args) => Box::pin(service::ingest(*args)).await.map(|()| ExitCode::SUCCESS),
+                Command::Query(args) => Box::pin(service::query(*args)).await.map(|()| ExitCode::SUCCESS),
+                Command::Replay(args) => {
+                    Box::pin(replay::run(args, &console)).await.map(|()| ExitCode::SUCCESS)
+                }
+                Command::Doctor(args) => Box::pin(doctor::run(args)).await,
+            };
+            signals::children_ended().await;
+            outcome
+        })
+    });
+    outcome.unwrap_or_else(|error| {
+        console.end_status();
+        console.line(&format!("screenline: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
