@@ -7,6 +7,8 @@ mod migrate;
 mod partition;
 mod recent;
 mod rows;
+mod settle;
+mod suspicion;
 mod tally;
 mod write;
 
@@ -14,6 +16,7 @@ pub use account::{Account, account};
 pub use connect::connect;
 pub use copy::{CopyFrames, read_copy};
 pub use migrate::{Level, StorageChoice, available_level, migrate};
+pub use settle::{Redriven, Settlement};
 pub use tally::{Counts, Tally};
 pub use write::{Writer, Written};
 

@@ -13,13 +13,15 @@ use super::{
     partition::Partitions,
     recent::RecentKeys,
     rows::{Fact, Key},
+    settle::{self, Settlement},
+    suspicion::Suspicion,
 };
 use crate::{
     model::{
         Batch, BatchId, Event, Proposal, Quality, Reading, SeriesId, Time,
         bucket::{FIVE_MINUTES, HOUR},
     },
-    process::{Outcome, Processed},
+    process::{Outcome, Processed, Rejection},
     registry::{self, Registry},
 };
 
@@ -97,6 +99,29 @@ impl Writer {
     /// # Errors
     /// The database fails; the connection is given up and the next call opens another.
     pub async fn write(&mut self, batch: &Batch, processed: &Processed) -> Result<Written, StoreError> {
+        self.write_and_settle(batch, processed, None).await
+    }
+
+    /// Writes a batch of messages that were rejected once, as [`Writer::write`] does, and settles their rejections in
+    /// the same transaction. In the ledger it is a source of its own, and what is still refused is a repeat.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    pub async fn redrive(
+        &mut self,
+        batch: &Batch,
+        processed: &Processed,
+        settlement: &Settlement,
+    ) -> Result<Written, StoreError> {
+        self.write_and_settle(batch, processed, Some(settlement)).await
+    }
+
+    async fn write_and_settle(
+        &mut self,
+        batch: &Batch,
+        processed: &Processed,
+        settlement: Option<&Settlement>,
+    ) -> Result<Written, StoreError> {
         let mut connection = self.take_connection().await?;
         let readings = Sifted::new(&processed.readings, &self.recent);
         let events = Sifted::new(&processed.events, &self.recent);
@@ -108,7 +133,8 @@ impl Writer {
         let mut look_up = self.suspicion.advises_look_up(&sources);
         let mut collisions = 0;
         let attempt = loop {
-            let mut transaction = Transaction { writer: self, connection: &connection, batch, processed };
+            let mut transaction =
+                Transaction { writer: self, connection: &connection, batch, processed, settlement };
             match transaction.run(&readings, &events, look_up).await {
                 Err(error) if error.is_duplicate_key() && collisions < COLLISIONS_MAX => {
                     debug!("a stored key came again: looking the batch's keys up");
@@ -199,6 +225,8 @@ struct Transaction<'t> {
     connection: &'t Connection,
     batch: &'t Batch,
     processed: &'t Processed,
+    /// Of a batch that is redriven.
+    settlement: Option<&'t Settlement>,
 }
 
 struct Attempt {
@@ -409,6 +437,10 @@ impl Transaction<'_> {
     /// Keeps what was refused; a repeat of a known rejection is a repeated message, or a duplicate reading.
     async fn reject(&self, tally: &mut Tally) -> Result<(), StoreError> {
         let rejections = &self.processed.rejections;
+        if let Some(settlement) = self.settlement {
+            rejections.iter().for_each(|rejection| self.count_rejection(tally, rejection, false));
+            return settlement.apply(&self.connection.client, rejections).await;
+        }
         if rejections.is_empty() {
             return Ok(());
         }
@@ -443,19 +475,22 @@ impl Transaction<'_> {
             rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect();
         for (i, rejection) in rejections.iter().enumerate() {
             let name = (sources[i].to_owned(), topics[i].clone(), reasons[i].to_owned(), hashes[i].to_vec());
-            let is_new = new.remove(&name);
-            let line = self.line(tally, rejection.message);
-            match (is_new, rejection.readings) {
-                (true, 0) => {}
-                (false, 0) => {
-                    line.rejected_messages -= 1;
-                    line.repeated += 1;
-                }
-                (true, readings) => line.rejected += i64::from(readings),
-                (false, readings) => line.duplicate += i64::from(readings),
-            }
+            self.count_rejection(tally, rejection, new.remove(&name));
         }
         Ok(())
+    }
+
+    fn count_rejection(&self, tally: &mut Tally, rejection: &Rejection, is_new: bool) {
+        let line = self.line(tally, rejection.message);
+        match (is_new, rejection.readings) {
+            (true, 0) => {}
+            (false, 0) => {
+                line.rejected_messages -= 1;
+                line.repeated += 1;
+            }
+            (true, readings) => line.rejected += i64::from(readings),
+            (false, readings) => line.duplicate += i64::from(readings),
+        }
     }
 
     /// Marks every five-minute bucket that gained a fact.
@@ -489,7 +524,7 @@ impl Transaction<'_> {
 
     async fn account(&self, tally: &Tally) -> Result<(), StoreError> {
         for (source, hour, counts) in tally.lines() {
-            let (name, hour) = (self.writer.source_name(source), Time::from_micros(hour).timestamp());
+            let (name, hour) = (self.source_name(source), Time::from_micros(hour).timestamp());
             let c = counts;
             self.connection
                 .client
@@ -514,7 +549,11 @@ impl Transaction<'_> {
     }
 
     fn source_of(&self, message: u32) -> &str {
-        self.writer.source_name(self.processed.fates[message as usize].source)
+        self.source_name(self.processed.fates[message as usize].source)
+    }
+
+    fn source_name(&self, source: Option<u16>) -> &str {
+        if self.settlement.is_some() { settle::SOURCE } else { self.writer.source_name(source) }
     }
 }
 
@@ -525,48 +564,4 @@ fn storable(text: &str) -> String {
 
 fn batch_sources(processed: &Processed) -> BTreeSet<Option<u16>> {
     processed.fates.iter().map(|fate| fate.source).collect()
-}
-
-/// Which sources sent stored keys not long ago: the keys of their next batches are looked up at once, because a COPY
-/// that fails at its last row was paid for in full.
-#[derive(Debug)]
-struct Suspicion {
-    /// By source, the unmapped last: batches left, and how many the next offence earns.
-    sources: Vec<(u32, u32)>,
-}
-
-/// A source that keeps repeating itself is tried on the fast path once in so many batches.
-const SUSPECT_BATCHES_MAX: u32 = 64;
-
-impl Suspicion {
-    fn new(sources: usize) -> Self {
-        Suspicion { sources: vec![(0, 1); sources] }
-    }
-
-    fn slot(&self, source: Option<u16>) -> usize {
-        source.map_or(self.sources.len() - 1, usize::from)
-    }
-
-    fn advises_look_up(&self, sources: &BTreeSet<Option<u16>>) -> bool {
-        sources.iter().any(|source| 0 < self.sources[self.slot(*source)].0)
-    }
-
-    /// After a batch whose keys were looked up.
-    fn learn(&mut self, sources: &BTreeSet<Option<u16>>, repeats_found: bool) {
-        for source in sources {
-            let slot = self.slot(*source);
-            let (left, span) = &mut self.sources[slot];
-            *left = match (*left, repeats_found) {
-                (0, true) => {
-                    *span = (*span * 2).min(SUSPECT_BATCHES_MAX);
-                    *span
-                }
-                (0, false) => 0,
-                (left, _) => left - 1,
-            };
-            if !repeats_found {
-                *span = (*span / 2).max(1);
-            }
-        }
-    }
 }
