@@ -80,7 +80,8 @@ impl Account {
 }
 
 /// Every table that the promise covers, as text, floats as their bits. Leaves out what depends on the moment of
-/// receipt: `received_at`, the flag LATE (bit 4), and the numbers of series.
+/// receipt: `received_at`, the flag LATE (bit 4), `late` of the rollups, and the numbers of series; and rejections that
+/// an operator settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot(BTreeMap<&'static str, Vec<String>>);
 
@@ -119,7 +120,8 @@ impl Snapshot {
             ),
             (
                 "rejection",
-                "SELECT concat_ws('|', source, topic, reason, encode(sha256, 'hex')) FROM rejection"
+                "SELECT concat_ws('|', source, topic, reason, encode(sha256, 'hex')) FROM rejection \
+                 WHERE state = 'open'"
                     .to_owned(),
             ),
             ("rollup_5m", Self::rollup("rollup_5m", "")),

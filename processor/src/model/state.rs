@@ -8,6 +8,8 @@ pub struct State {
     pub count: i64,
     /// Readings beside: bad, implausible, stuck or out of range.
     pub flagged: i64,
+    /// Of both: late at their receipt. Depends on when they came, so it is outside the promise of equal bits.
+    pub late: i64,
     /// `None` where `count` is 0: missing is not zero.
     pub values: Option<Values>,
 }
@@ -27,6 +29,7 @@ pub struct Values {
 impl State {
     /// Takes in the next reading; times never go back.
     pub fn add(&mut self, time: Time, value: f64, quality: Quality) {
+        self.late += i64::from(quality.intersects(Quality::LATE));
         if quality.intersects(Quality::EXCLUDED) {
             self.flagged += 1;
             return;
@@ -67,7 +70,12 @@ impl State {
             (values, None) => values,
             (None, later) => later,
         };
-        State { count: self.count + later.count, flagged: self.flagged + later.flagged, values }
+        State {
+            count: self.count + later.count,
+            flagged: self.flagged + later.flagged,
+            late: self.late + later.late,
+            values,
+        }
     }
 }
 
@@ -101,8 +109,8 @@ mod tests {
     #[test]
     fn an_empty_bucket_is_missing_not_zero() {
         let mut state = State::default();
-        state.add(Time::from_micros(0), 7.0, Quality::OUT_OF_RANGE);
-        assert_eq!(state, State { count: 0, flagged: 1, values: None });
+        state.add(Time::from_micros(0), 7.0, Quality::OUT_OF_RANGE | Quality::LATE);
+        assert_eq!(state, State { count: 0, flagged: 1, late: 1, values: None });
     }
 
     #[test]

@@ -109,12 +109,12 @@ pub(super) async fn read_rollups(
 ) -> Result<(), StoreError> {
     let of_series = of_series(series);
     let copy = format!(
-        "COPY (SELECT bucket, series_id, count, flagged, sum, residue, min, max, first, first_time, last, last_time
+        "COPY (SELECT bucket, series_id, count, flagged, late, sum, residue, min, max, first, first_time, last, last_time
                FROM rollup_5m WHERE '{start}' <= bucket AND bucket < '{end}' {of_series}) TO STDOUT (FORMAT binary)"
     );
     read_copy(client, &copy, |row| {
         let (bucket, series) = (row.time()?, SeriesId(row.int4()?));
-        let (count, flagged) = (row.int8()?, row.int8()?);
+        let (count, flagged, late) = (row.int8()?, row.int8()?, row.int8()?);
         let numbers = [(); 5].map(|()| row.optional_float8());
         let [sum, residue, min, max, first] = numbers;
         let (first, first_time) = (first?, row.optional_time()?);
@@ -125,7 +125,7 @@ pub(super) async fn read_rollups(
             }
             _ => None,
         };
-        rollups.push(Rollup { series, bucket, state: State { count, flagged, values } });
+        rollups.push(Rollup { series, bucket, state: State { count, flagged, late, values } });
         Ok(())
     })
     .await
@@ -151,19 +151,19 @@ pub(super) async fn replace(
 ) -> Result<u64, StoreError> {
     let (day_columns, day_values, day_update) = match level {
         Level::Day => {
-            (", ends, time_zone", ", ends, $15", ", ends = excluded.ends, time_zone = excluded.time_zone")
+            (", ends, time_zone", ", ends, $16", ", ends = excluded.ends, time_zone = excluded.time_zone")
         }
         _ => ("", "", ""),
     };
-    let columns = "bucket, series_id, count, flagged, expected, sum, residue, min, max, first, first_time, last, last_time";
+    let columns = "bucket, series_id, count, flagged, late, expected, sum, residue, min, max, first, first_time, last, last_time";
     let updates: Vec<String> =
         columns.split(", ").skip(2).map(|column| format!("{column} = excluded.{column}")).collect();
     let statement = format!(
         "INSERT INTO {} ({columns}{day_columns})
          SELECT {columns}{day_values}
-         FROM unnest($1::timestamptz[], $2::int4[], $3::int8[], $4::int8[], $5::float8[], $6::float8[], $7::float8[],
-                     $8::float8[], $9::float8[], $10::float8[], $11::timestamptz[], $12::float8[], $13::timestamptz[],
-                     $14::timestamptz[])
+         FROM unnest($1::timestamptz[], $2::int4[], $3::int8[], $4::int8[], $5::int8[], $6::float8[], $7::float8[],
+                     $8::float8[], $9::float8[], $10::float8[], $11::float8[], $12::timestamptz[], $13::float8[],
+                     $14::timestamptz[], $15::timestamptz[])
               AS new ({columns}, ends)
          ON CONFLICT (bucket, series_id) DO UPDATE SET {}{day_update}",
         level.table(),
@@ -186,6 +186,7 @@ pub(super) async fn replace(
         let series: Vec<i32> = chunk.iter().map(|rollup| rollup.series.0).collect();
         let counts: Vec<i64> = chunk.iter().map(|rollup| rollup.state.count).collect();
         let flagged: Vec<i64> = chunk.iter().map(|rollup| rollup.state.flagged).collect();
+        let late: Vec<i64> = chunk.iter().map(|rollup| rollup.state.late).collect();
         let ends: Vec<Time> = chunk.iter().map(|rollup| level.end(rollup.bucket, zone)).collect();
         let expected: Vec<Option<f64>> = {
             let registry = registry::read(registry);
@@ -204,6 +205,7 @@ pub(super) async fn replace(
             &series,
             &counts,
             &flagged,
+            &late,
             &expected,
             &sum,
             &residue,
