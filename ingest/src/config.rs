@@ -28,14 +28,6 @@ pub struct Config {
     #[arg(long, env = "SCREENLINE_CLIENT_ID", default_value = "screenline-ingest")]
     pub client_id: String,
 
-    /// What happens to a sensor nobody announced: open (taken in, marked unreviewed) or closed (rejected)
-    #[arg(long, env = "SCREENLINE_REGISTRY", default_value = "open")]
-    pub registry: Admission,
-
-    /// How old a reading may be at its receipt: 35d, 12h, or unlimited; older ones are rejected as too late
-    #[arg(long, env = "SCREENLINE_LATENESS_HORIZON", default_value = "35d")]
-    pub lateness_horizon: Horizon,
-
     /// Storage level: auto (TimescaleDB where the server has it), plain, timescale
     #[arg(long, env = "SCREENLINE_STORAGE", default_value = "auto")]
     pub storage: StorageChoice,
@@ -44,12 +36,27 @@ pub struct Config {
     #[arg(long, env = "SCREENLINE_TIME_ZONE", default_value = "UTC")]
     pub time_zone: String,
 
+    #[command(flatten)]
+    pub intake: Intake,
+}
+
+/// What is taken in and how it is read: the same for a message that comes and for a rejected one that is tried again.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Intake {
+    /// What happens to a sensor nobody announced: open (taken in, marked unreviewed) or closed (rejected)
+    #[arg(long, env = "SCREENLINE_REGISTRY", default_value = "open")]
+    pub registry: Admission,
+
+    /// How old a reading may be at its receipt: 35d, 12h, or unlimited; older ones are rejected as too late
+    #[arg(long, env = "SCREENLINE_LATENESS_HORIZON", default_value = "35d")]
+    pub lateness_horizon: Horizon,
+
     /// Mapping files or folders, in order of precedence; the built-in ones if none is given
     #[arg(long, env = "SCREENLINE_MAPPINGS", value_delimiter = ',')]
     pub mappings: Vec<PathBuf>,
 }
 
-impl Config {
+impl Intake {
     /// The mapping files that the settings name, or the built-in ones.
     ///
     /// # Errors
@@ -58,7 +65,8 @@ impl Config {
         if self.mappings.is_empty() { Mapping::parse(&BUILT_IN) } else { Mapping::load(&self.mappings) }
     }
 
-    pub(crate) fn rules(&self, raw_floor: Option<Time>) -> Rules {
+    /// What is asked of readings, where those before `raw_floor` were dropped.
+    pub fn rules(&self, raw_floor: Option<Time>) -> Rules {
         Rules { lateness_horizon: self.lateness_horizon.0, raw_floor, ..Rules::default() }
     }
 }

@@ -40,7 +40,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-pub use config::Config;
+pub use config::{Config, Intake};
 
 use crate::{metrics::Gauges, pipeline::Pipeline, subscriber::Subscriber};
 
@@ -66,7 +66,7 @@ pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken
     let level = migrate(&config, &shutdown).await?;
     info!(%level, "tables are ready");
 
-    let registry = Arc::new(RwLock::new(Registry::new(config.registry)));
+    let registry = Arc::new(RwLock::new(Registry::new(config.intake.registry)));
     let client = store::connect(&config.database_url, "screenline-ingest").await?;
     Registry::refresh(&registry, &client).await.context("load the registry")?;
     let raw_floor = pipeline::raw_floor(&client).await.context("read the raw floor")?;
@@ -82,7 +82,7 @@ pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken
     let pipeline = Pipeline {
         mapping,
         registry: registry.clone(),
-        rules: config.rules(raw_floor),
+        rules: config.intake.rules(raw_floor),
         writer: Writer::new(&config.database_url, level, registry.clone(), names),
         gauges: gauges.clone(),
     };

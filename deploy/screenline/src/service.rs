@@ -60,7 +60,7 @@ struct Started {
 /// # Errors
 /// It cannot start, failed, or did not drain in time.
 pub async fn ingest(args: IngestArgs) -> anyhow::Result<()> {
-    let mapping = args.config.mapping().context("load the mappings")?;
+    let mapping = args.config.intake.mapping().context("load the mappings")?;
     run("ingest", args.service, async move |shutdown| {
         let handle = ingest::start(args.config, mapping, shutdown).await?;
         Ok(Started { ready: handle.ready, finished: handle.finished, about: Ready::default() })
