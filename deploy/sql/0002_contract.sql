@@ -45,6 +45,7 @@ ALTER TABLE rejection
     ADD COLUMN settled_at    timestamptz,
     ADD COLUMN attempts      int4 NOT NULL DEFAULT 0;      -- redrives that were refused again
 CREATE INDEX rejection_received_at ON rejection (received_at);
+CREATE INDEX rejection_source ON rejection (source, received_at);
 
 ALTER TABLE ledger
     ADD COLUMN reused int8 NOT NULL DEFAULT 0,   -- messages whose number came before with another payload; also in another column

@@ -138,7 +138,8 @@ async fn write(writer: &mut Writer, rows: &[Reading]) -> anyhow::Result<()> {
             number: None,
         };
         let batch = Batch { id: BatchId(fastrand::i64(1..)), messages: vec![message], shed: 0 };
-        let fate = Fate { source: Some(0), outcome: Outcome::Accepted, decoded: chunk.len() as u32 };
+        let fate =
+            Fate { source: Some(0), number: None, outcome: Outcome::Accepted, decoded: chunk.len() as u32 };
         let processed = Processed { readings: chunk.to_vec(), fates: vec![fate], ..Processed::default() };
         let counts = writer.write(&batch, &processed).await?.counts;
         ensure!(

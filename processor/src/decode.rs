@@ -9,8 +9,8 @@ use std::rc::Rc;
 pub use json::Json;
 
 use crate::{
-    mapping::{Format, Mapping, Source},
-    model::{Kind, Message, Quality, Reason, Time, reason::Refusal},
+    mapping::{Captures, Format, Mapping, Source},
+    model::{Kind, Message, Number, Quality, Reason, Time, reason::Refusal},
 };
 
 /// Larger payloads are refused: no sensor has that much to say at once, and a parser must not be made to work.
@@ -51,43 +51,79 @@ pub enum Body {
     },
 }
 
-/// Decodes one message by the first source that takes it; the index says which.
-///
-/// # Errors
-/// The reason why nothing of the message can be used, with the source where one was found.
-pub fn message(message: &Message, mapping: &Mapping) -> Result<(usize, Decoded), (Option<usize>, Refusal)> {
-    let mut routes = mapping.routes(&message.topic).peekable();
-    let first = routes.peek().map(|(index, ..)| *index);
+/// What a message is, and what it said.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Index of the mapping's source that took it, or that would have.
+    pub source: Option<usize>,
+    /// As the transport or the payload numbered it.
+    pub number: Option<Number>,
+    /// Or the reason why nothing of the message can be used.
+    pub decoded: Result<Decoded, Refusal>,
+}
+
+/// Gateways with a login of their own publish below `gateway/<name>/`; what follows is the topic that is mapped.
+const GATEWAY_PREFIX: &str = "gateway/";
+
+/// The gateway's name, where the topic has one, and the topic that is mapped.
+pub fn gateway(topic: &str) -> (Option<&str>, &str) {
+    match topic.strip_prefix(GATEWAY_PREFIX).and_then(|rest| rest.split_once('/')) {
+        Some((name, topic)) => (Some(name), topic),
+        None => (None, topic),
+    }
+}
+
+/// Decodes one message by the first source that takes it.
+pub fn message(message: &Message, mapping: &Mapping) -> Verdict {
+    let (_, topic) = gateway(&message.topic);
+    let mut routes = mapping.routes(topic).peekable();
+    let mut verdict = Verdict {
+        source: routes.peek().map(|(index, ..)| *index),
+        number: message.number.clone(),
+        decoded: Ok(Decoded::default()),
+    };
+    verdict.decoded = decode(message, routes, &mut verdict);
+    verdict
+}
+
+fn decode<'m, 't>(
+    message: &Message,
+    routes: impl Iterator<Item = (usize, &'m Source, Captures<'m, 't>)>,
+    verdict: &mut Verdict,
+) -> Result<Decoded, Refusal> {
     if message.payload.len() > PAYLOAD_BYTES_MAX {
         let detail = format!("{} bytes, the limit is {PAYLOAD_BYTES_MAX}", message.payload.len());
-        return Err((first, Refusal::new(Reason::TooLarge, detail)));
+        return Err(Refusal::new(Reason::TooLarge, detail));
     }
-    if first.is_none() {
-        return Err((None, Refusal::new(Reason::NoMapping, "no source of the mapping takes this topic")));
+    if verdict.source.is_none() {
+        return Err(Refusal::new(Reason::NoMapping, "no source of the mapping takes this topic"));
     }
-    let payload = Json::parse(&message.payload).map_err(|refusal| (first, refusal))?;
+    let payload = Json::parse(&message.payload)?;
     for (index, source, captures) in routes {
         if !source.conditions.iter().all(|condition| condition.holds(&payload)) {
             continue;
         }
-        if source.drop_if.iter().any(|condition| condition.holds(&payload)) {
-            return Ok((index, Decoded::default()));
+        verdict.source = Some(index);
+        if let (None, Some(rule)) = (&verdict.number, &source.number) {
+            verdict.number = rule.find(&captures, &payload);
         }
-        let decoded =
-            format(message, source, &captures, &payload).map_err(|refusal| (Some(index), refusal))?;
+        if source.drop_if.iter().any(|condition| condition.holds(&payload)) {
+            return Ok(Decoded::default());
+        }
+        let decoded = format(message, source, &captures, &payload)?;
         if decoded.samples.len() + decoded.refused.len() > SAMPLES_MAX {
             let detail = format!("more than {SAMPLES_MAX} readings in one message");
-            return Err((Some(index), Refusal::new(Reason::TooManyReadings, detail)));
+            return Err(Refusal::new(Reason::TooManyReadings, detail));
         }
-        return Ok((index, decoded));
+        return Ok(decoded);
     }
-    Err((first, Refusal::new(Reason::NoMapping, "no `where` of the sources for this topic holds")))
+    Err(Refusal::new(Reason::NoMapping, "no `where` of the sources for this topic holds"))
 }
 
 fn format(
     message: &Message,
     source: &Source,
-    captures: &crate::mapping::Captures<'_, '_>,
+    captures: &Captures<'_, '_>,
     payload: &Json<'_>,
 ) -> Result<Decoded, Refusal> {
     match &source.format {

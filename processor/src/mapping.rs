@@ -7,6 +7,7 @@
 //! format = "json"                              # or "senml-json"
 //! sensor = "{meter}"                           # topic levels {name}, payload values {/path}
 //! time = { path = "/time", as = "rfc3339" }    # rfc3339, unix_s, unix_ms, unix_ns, receive; fallback = path or "receive"
+//! number = { source = "{/screenline/source}", epoch = "/screenline/epoch", seq = "/screenline/seq" } # who counts, and how
 //! reading = [{ metric = "water.volume.total", value = "/register_m3", unit = "m3", kind = "counter" }]
 //! ```
 //!
@@ -25,7 +26,7 @@ pub use topic::{Captures, TopicPattern};
 
 use crate::{
     decode::Json,
-    model::{Kind, MetricName},
+    model::{Kind, MetricName, Number},
 };
 
 /// All sources, in order of precedence.
@@ -41,7 +42,18 @@ pub struct Source {
     pub topic: TopicPattern,
     pub conditions: Vec<Condition>,
     pub drop_if: Vec<Condition>,
+    pub number: Option<NumberRule>,
     pub format: Format,
+}
+
+/// Where a payload carries its publisher's count of messages.
+#[derive(Clone, Debug)]
+pub struct NumberRule {
+    /// Who counts.
+    pub source: Template,
+    /// Absent: the publisher never starts to count anew.
+    pub epoch: Option<Path>,
+    pub seq: Path,
 }
 
 #[derive(Clone, Debug)]
@@ -230,6 +242,19 @@ impl Mapping {
         let mapped = self.sources.iter().map(|source| source.topic.filter());
         let filters: Vec<String> = always.iter().map(|filter| (*filter).to_owned()).chain(mapped).collect();
         topic::without_covered(&filters)
+    }
+}
+
+impl NumberRule {
+    /// `None` where the payload carries none, or nothing that can be one.
+    pub fn find(&self, captures: &Captures<'_, '_>, payload: &Json<'_>) -> Option<Number> {
+        let whole = |path: &Path| match path.find(payload) {
+            Some(Json::Int(number)) => Some(*number),
+            _ => None,
+        };
+        let seq = whole(&self.seq)?;
+        let epoch = self.epoch.as_ref().map_or(Some(0), whole)?;
+        Number::new(&self.source.render(captures, payload).ok()?, epoch, seq)
     }
 }
 

@@ -6,10 +6,10 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    decode::{self, Body, Sample},
+    decode::{self, Body, Sample, Verdict},
     mapping::Mapping,
     model::{
-        Event, Kind, Message, MetricName, Proposal, Quality, Reading, Reason, SensorId, Series,
+        Event, Kind, Message, MetricName, Number, Proposal, Quality, Reading, Reason, SensorId, Series,
         reason::Refusal, unit,
     },
     registry::{Admission, Registry, SERIES_MAX},
@@ -30,10 +30,12 @@ pub struct Processed {
 }
 
 /// What became of one message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fate {
     /// Index of the mapping's source that took it.
     pub source: Option<u16>,
+    /// As its publisher counted it, where that may be believed.
+    pub number: Option<Number>,
     pub outcome: Outcome,
     /// Readings and events found in it, the refused ones included.
     pub decoded: u32,
@@ -147,11 +149,18 @@ impl<'r> Chunk<'r> {
     }
 
     fn message(&mut self, index: u32, message: &Message, mapping: &Mapping) -> Fate {
-        let (source, decoded) = match decode::message(message, mapping) {
+        let Verdict { source, number, decoded } = decode::message(message, mapping);
+        let source = source.map(|index| index as u16);
+        let numbered = validate::number(number, message, self.rules);
+        let (number, decoded) = match numbered {
+            Ok(number) => (number, decoded),
+            Err(refusal) => (None, Err(refusal)),
+        };
+        let decoded = match decoded {
             Ok(decoded) => decoded,
-            Err((source, refusal)) => {
+            Err(refusal) => {
                 self.reject(index, message, refusal, 0);
-                return Fate { source: source.map(|i| i as u16), outcome: Outcome::Rejected, decoded: 0 };
+                return Fate { source, number, outcome: Outcome::Rejected, decoded: 0 };
             }
         };
         let found = decoded.samples.len() + decoded.refused.len();
@@ -163,7 +172,7 @@ impl<'r> Chunk<'r> {
         }
         self.reject_readings(index, message, refused);
         let outcome = if found == 0 { Outcome::Ignored } else { Outcome::Accepted };
-        Fate { source: Some(source as u16), outcome, decoded: found as u32 }
+        Fate { source, number, outcome, decoded: found as u32 }
     }
 
     fn sample(&mut self, index: u32, message: &Message, mut sample: Sample) -> Result<(), Refusal> {

@@ -5,7 +5,10 @@ mod connect;
 mod copy;
 mod migrate;
 mod partition;
+mod position;
+mod ranges;
 mod recent;
+mod reject;
 mod rows;
 mod settle;
 mod suspicion;
@@ -16,8 +19,9 @@ pub use account::{Account, account};
 pub use connect::connect;
 pub use copy::{CopyFrames, read_copy};
 pub use migrate::{Level, StorageChoice, available_level, migrate};
+pub use position::{Position, Positions};
 pub use settle::{Redriven, Settlement};
-pub use tally::{Counts, Tally};
+pub use tally::Counts;
 pub use write::{Writer, Written};
 
 use std::error::Error as _;
@@ -35,6 +39,8 @@ pub enum StoreError {
     Database(#[from] tokio_postgres::Error),
     #[error("{0}")]
     Unfit(String),
+    #[error(transparent)]
+    Fault(#[from] crate::faults::Fault),
 }
 
 impl StoreError {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::model::{Quality, Reason, Series, Time, reason::Refusal};
+use crate::{
+    decode,
+    model::{Message, Number, Quality, Reason, Series, Time, reason::Refusal},
+};
 
 /// What the city asks of a reading's time.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -13,12 +16,20 @@ pub struct Rules {
     pub late_after: Duration,
     /// Readings before it were dropped by retention: their buckets must not be computed again.
     pub raw_floor: Option<Time>,
+    /// Believe a message's number only below the topics of the gateway that counts: where logins guard those topics,
+    /// nobody else can make a gateway forget what we do not have.
+    pub numbers_below_gateway_only: bool,
 }
 
 impl Default for Rules {
     fn default() -> Self {
         let days = |days: u64| Duration::from_secs(days * 86_400);
-        Rules { lateness_horizon: Some(days(35)), late_after: Duration::from_secs(15 * 60), raw_floor: None }
+        Rules {
+            lateness_horizon: Some(days(35)),
+            late_after: Duration::from_secs(15 * 60),
+            raw_floor: None,
+            numbers_below_gateway_only: false,
+        }
     }
 }
 
@@ -47,6 +58,22 @@ pub fn time(time: Time, received_at: Time, rules: &Rules) -> Result<Quality, Ref
         return refuse(Reason::TooLate, oldest);
     }
     Ok(if time < received_at.minus(rules.late_after) { Quality::LATE } else { Quality::GOOD })
+}
+
+/// The number of a message, where it may be believed.
+///
+/// # Errors
+/// `SourceMismatch`: below one gateway's topics another one counts.
+pub fn number(number: Option<Number>, message: &Message, rules: &Rules) -> Result<Option<Number>, Refusal> {
+    let Some(number) = number else { return Ok(None) };
+    match decode::gateway(&message.topic).0 {
+        Some(gateway) if *gateway != *number.source => {
+            let detail = format!("numbered by {}, below the topics of gateway {gateway}", number.source);
+            Err(Refusal::new(Reason::SourceMismatch, detail))
+        }
+        Some(_) => Ok(Some(number)),
+        None => Ok((!rules.numbers_below_gateway_only).then_some(number)),
+    }
 }
 
 /// The flag that a value outside its series' range earns.

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Condition, EventRule, Format, JsonRules, MappingError, Measure, MeasureRule, Quantity, ReadingRule,
-    Scalar, SenmlRules, Source, TimeFallback, TimeFormat, TimeRule, ValueRule,
+    Condition, EventRule, Format, JsonRules, MappingError, Measure, MeasureRule, NumberRule, Quantity,
+    ReadingRule, Scalar, SenmlRules, Source, Template, TimeFallback, TimeFormat, TimeRule, ValueRule,
 };
 use crate::model::{Kind, unit};
 
@@ -28,6 +28,7 @@ struct RawSource {
     conditions: Vec<RawCondition>,
     #[serde(default)]
     drop_if: Vec<RawCondition>,
+    number: Option<RawNumber>,
     sensor: Option<String>,
     time: Option<RawTime>,
     #[serde(default)]
@@ -43,6 +44,14 @@ struct RawSource {
 struct RawCondition {
     path: String,
     eq: RawScalar,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawNumber {
+    source: String,
+    epoch: Option<String>,
+    seq: String,
 }
 
 #[derive(Deserialize)]
@@ -119,15 +128,13 @@ pub(super) fn sources(file: &str, text: &str) -> Result<Vec<(usize, Source)>, Ma
 fn source(raw: RawSource) -> Result<Source, String> {
     let topic: super::TopicPattern = raw.topic.parse()?;
     let names: Vec<&str> = topic.names().collect();
+    let number = raw.number.map(|raw| number(raw, &names)).transpose()?;
     let format = match raw.format.as_str() {
         "json" => {
             if !raw.rename.is_empty() {
                 return Err("`rename` is for senml-json; JSON names its metrics in `reading`".to_owned());
             }
-            let sensor: super::Template = raw.sensor.ok_or("`sensor` is missing")?.parse()?;
-            if let Some(unknown) = sensor.captures().find(|name| !names.contains(name)) {
-                return Err(format!("`sensor` uses {{{unknown}}}, which the topic does not capture"));
-            }
+            let sensor = template("sensor", &raw.sensor.ok_or("`sensor` is missing")?, &names)?;
             let time = time(raw.time.ok_or("`time` is missing")?)?;
             if raw.reading.is_empty() {
                 return Err("`reading` is missing: it lists what is measured".to_owned());
@@ -153,7 +160,24 @@ fn source(raw: RawSource) -> Result<Source, String> {
         topic,
         conditions: raw.conditions.into_iter().map(condition).collect::<Result<_, _>>()?,
         drop_if: raw.drop_if.into_iter().map(condition).collect::<Result<_, _>>()?,
+        number,
         format,
+    })
+}
+
+fn template(key: &str, text: &str, captures: &[&str]) -> Result<Template, String> {
+    let template: Template = text.parse()?;
+    if let Some(unknown) = template.captures().find(|name| !captures.contains(name)) {
+        return Err(format!("`{key}` uses {{{unknown}}}, which the topic does not capture"));
+    }
+    Ok(template)
+}
+
+fn number(raw: RawNumber, captures: &[&str]) -> Result<NumberRule, String> {
+    Ok(NumberRule {
+        source: template("number.source", &raw.source, captures)?,
+        epoch: raw.epoch.map(|path| path.parse()).transpose()?,
+        seq: raw.seq.parse()?,
     })
 }
 
@@ -307,7 +331,7 @@ mod tests {
         check_error(
             "[[source]]\nname = \"a\"\ntopic = \"t/#\"\nformat = \"json\"\nsensr = \"x\"\n",
             expect![[
-                r#"mapping city.toml:5: unknown field `sensr`, expected one of `name`, `topic`, `format`, `where`, `drop_if`, `sensor`, `time`, `reading`, `lookup`, `rename`"#
+                r#"mapping city.toml:5: unknown field `sensr`, expected one of `name`, `topic`, `format`, `where`, `drop_if`, `number`, `sensor`, `time`, `reading`, `lookup`, `rename`"#
             ]],
         );
         check_error(

@@ -34,6 +34,10 @@ pub enum Reason {
     KindMismatch,
     /// The city's limit of series is reached.
     TooManySeries,
+    /// A message below one gateway's topics that another publisher numbered.
+    SourceMismatch,
+    /// The database refuses the value.
+    Unstorable,
 }
 
 impl Reason {
@@ -57,6 +61,8 @@ impl Reason {
             Reason::UnitMismatch => "unit_mismatch",
             Reason::KindMismatch => "kind_mismatch",
             Reason::TooManySeries => "too_many_series",
+            Reason::SourceMismatch => "source_mismatch",
+            Reason::Unstorable => "unstorable",
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
-use super::CopyFrames;
-use crate::model::{Event, Quality, Reading, SeriesId, Time, reading::fingerprint_of_value};
+use super::{CopyFrames, StoreError};
+use crate::model::{Batch, Event, Quality, Reading, SeriesId, Time, reading::fingerprint_of_value};
 
 /// The key of a reading (its event is 0) or of an event.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -32,6 +32,27 @@ pub trait Fact: Sync {
     const IS_EVENT: bool;
     /// The column of the kept row that stands beside a conflicting number.
     const KEPT_VALUE: &'static str;
+}
+
+/// Writes facts by COPY straight into their table, in the open transaction.
+///
+/// # Errors
+/// The server refuses one of them, and with it all; or it did not take them all.
+pub async fn copy<F: Fact>(
+    client: &tokio_postgres::Client,
+    batch: &Batch,
+    facts: &[&F],
+) -> Result<(), StoreError> {
+    let mut frames = CopyFrames::new();
+    for fact in facts {
+        fact.encode(batch.messages[fact.message() as usize].received_at, &mut frames);
+    }
+    let copy = format!("COPY {} ({}) FROM STDIN (FORMAT binary)", F::TABLE, F::COLUMNS);
+    let taken = frames.send(client, &copy).await?;
+    if taken == facts.len() as u64 {
+        return Ok(());
+    }
+    Err(StoreError::Unfit(format!("{}: sent {} rows, {taken} were taken", F::TABLE, facts.len())))
 }
 
 fn time_of(row: &tokio_postgres::Row, column: usize) -> Time {

@@ -1,7 +1,4 @@
-use std::{
-    collections::BTreeMap,
-    ops::{AddAssign, Index},
-};
+use std::{collections::HashMap, ops::AddAssign};
 
 /// One line of the ledger. Messages: received = accepted + repeated + ignored + rejected_messages.
 /// Readings: decoded = stored + duplicate + conflict + rejected; late is a part of stored.
@@ -18,31 +15,68 @@ pub struct Counts {
     pub conflict: i64,
     pub rejected: i64,
     pub late: i64,
+    /// Messages whose number came before with another payload; they are in another column, too.
+    pub reused: i64,
+    /// Rejections that were counted and not kept, because their source had too many.
+    pub unkept: i64,
+    /// Messages of QoS 0 that were dropped unread; they are not among the received.
+    pub shed: i64,
 }
 
 /// What a batch adds to the ledger, by source and by hour of receipt.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Tally(BTreeMap<(Option<u16>, i64), Counts>);
+#[derive(Debug)]
+pub struct Tally<'n> {
+    lines: Vec<Line<'n>>,
+    /// The line of each message of the batch.
+    of_message: Vec<usize>,
+}
 
-impl Tally {
-    /// The line of a mapping's source (none for a topic without one) and of an hour, its start in microseconds.
-    pub fn line(&mut self, source: Option<u16>, hour: i64) -> &mut Counts {
-        self.0.entry((source, hour)).or_default()
+#[derive(Debug)]
+pub struct Line<'n> {
+    pub source: &'n str,
+    /// Its start, in microseconds.
+    pub hour: i64,
+    pub counts: Counts,
+}
+
+impl<'n> Tally<'n> {
+    /// For messages in their order, each with its source and the hour of its receipt.
+    pub fn new(messages: impl Iterator<Item = (&'n str, i64)>) -> Self {
+        let mut lines = Vec::new();
+        let mut known: HashMap<(&str, i64), usize> = HashMap::new();
+        let of_message = messages.map(|(source, hour)| {
+            *known.entry((source, hour)).or_insert_with(|| {
+                lines.push(Line { source, hour, counts: Counts::default() });
+                lines.len() - 1
+            })
+        });
+        let of_message = of_message.collect();
+        Tally { lines, of_message }
     }
 
-    pub fn lines(&self) -> impl Iterator<Item = (Option<u16>, i64, &Counts)> {
-        self.0.iter().map(|((source, hour), counts)| (*source, *hour, counts))
+    /// The line that a message of the batch is counted in.
+    pub fn of(&mut self, message: u32) -> &mut Counts {
+        &mut self.lines[self.of_message[message as usize]].counts
+    }
+
+    /// Adds a line that no message has.
+    pub fn add(&mut self, source: &'n str, hour: i64, counts: Counts) {
+        self.lines.push(Line { source, hour, counts });
+    }
+
+    pub fn lines(&self) -> &[Line<'n>] {
+        &self.lines
     }
 
     pub fn total(&self) -> Counts {
         let mut total = Counts::default();
-        self.0.values().for_each(|counts| total += *counts);
+        self.lines.iter().for_each(|line| total += line.counts);
         total
     }
 }
 
 impl Counts {
-    pub const COLUMNS: [&str; 11] = [
+    pub const COLUMNS: [&str; 14] = [
         "received",
         "accepted",
         "repeated",
@@ -54,31 +88,29 @@ impl Counts {
         "conflict",
         "rejected",
         "late",
+        "reused",
+        "unkept",
+        "shed",
     ];
 
-    fn all(&self) -> [&i64; 11] {
+    /// In the order of [`Counts::COLUMNS`].
+    pub fn values(&self) -> [i64; 14] {
         [
-            &self.received,
-            &self.accepted,
-            &self.repeated,
-            &self.ignored,
-            &self.rejected_messages,
-            &self.decoded,
-            &self.stored,
-            &self.duplicate,
-            &self.conflict,
-            &self.rejected,
-            &self.late,
+            self.received,
+            self.accepted,
+            self.repeated,
+            self.ignored,
+            self.rejected_messages,
+            self.decoded,
+            self.stored,
+            self.duplicate,
+            self.conflict,
+            self.rejected,
+            self.late,
+            self.reused,
+            self.unkept,
+            self.shed,
         ]
-    }
-}
-
-impl Index<usize> for Counts {
-    type Output = i64;
-
-    /// By position in [`Counts::COLUMNS`].
-    fn index(&self, column: usize) -> &i64 {
-        self.all()[column]
     }
 }
 
@@ -95,5 +127,8 @@ impl AddAssign for Counts {
         self.conflict += other.conflict;
         self.rejected += other.rejected;
         self.late += other.late;
+        self.reused += other.reused;
+        self.unkept += other.unkept;
+        self.shed += other.shed;
     }
 }

@@ -5,18 +5,22 @@ use std::{
     sync::{Arc, RwLock},
 };
 
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::{Client, Statement, types::ToSql};
 use tracing::debug;
 
 use super::{
-    CopyFrames, Counts, Level, StoreError, Tally, connect,
+    Counts, Level, Position, StoreError, connect,
     partition::Partitions,
+    position::Positions,
     recent::RecentKeys,
-    rows::{Fact, Key},
+    reject::{self, Kept, Row},
+    rows::{self, Fact, Key},
     settle::{self, Settlement},
     suspicion::Suspicion,
+    tally::Tally,
 };
 use crate::{
+    faults::{self, Bug},
     model::{
         Batch, BatchId, Event, Proposal, Quality, Reading, SeriesId, Time,
         bucket::{FIVE_MINUTES, HOUR},
@@ -26,26 +30,26 @@ use crate::{
 };
 
 /// What became of a batch.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Written {
     pub counts: Counts,
     /// Of the stored: how many are events.
     pub events: i64,
     /// Whether the batch's keys were looked up before it was written.
     pub looked_up: bool,
+    /// Where the numbered sources of the batch stand now.
+    pub positions: Vec<Position>,
 }
 
 /// Memory for keys committed not long ago: about half a million, minutes of a city's redeliveries.
 const RECENT_BYTES: usize = 32 << 20;
-/// A payload is kept to this length in `rejection`; its hash is of the whole.
-const KEPT_PAYLOAD_BYTES: usize = 64 << 10;
-/// So that a topic fits into the index with its reason and hash, whose entries may have 2,700 bytes.
-const KEPT_TEXT_BYTES: usize = 1_024;
 /// A key looked up as new can collide only with one that another writer committed meanwhile; so often in a row that
 /// something else is wrong.
 const COLLISIONS_MAX: u32 = 10;
 /// The name under which messages without a source stand in the tables.
 const UNMAPPED: &str = "unmapped";
+/// The name under which messages are counted that were dropped unread.
+const SHED: &str = "shed";
 
 /// Writes batches on one connection, which it opens, and opens again after an error.
 pub struct Writer {
@@ -123,8 +127,8 @@ impl Writer {
         settlement: Option<&Settlement>,
     ) -> Result<Written, StoreError> {
         let mut connection = self.take_connection().await?;
-        let readings = Sifted::new(&processed.readings, &self.recent);
-        let events = Sifted::new(&processed.events, &self.recent);
+        let readings = Sifted::new(processed.readings.iter(), &self.recent);
+        let events = Sifted::new(processed.events.iter(), &self.recent);
         let times = |key: Key| key.time;
         self.partitions.ensure(&mut connection.client, "reading", readings.keys().map(times)).await?;
         self.partitions.ensure(&mut connection.client, "event", events.keys().map(times)).await?;
@@ -136,6 +140,10 @@ impl Writer {
             let mut transaction =
                 Transaction { writer: self, connection: &connection, batch, processed, settlement };
             match transaction.run(&readings, &events, look_up).await {
+                Err(error) if error.is_duplicate_key() && faults::planted(Bug::SwallowDuplicateKey) => {
+                    connection.client.batch_execute("ROLLBACK").await?;
+                    break Attempt::default();
+                }
                 Err(error) if error.is_duplicate_key() && collisions < COLLISIONS_MAX => {
                     debug!("a stored key came again: looking the batch's keys up");
                     connection.client.batch_execute("ROLLBACK").await?;
@@ -178,10 +186,14 @@ impl Connection {
             )
             .await?;
         let columns = Counts::COLUMNS.join(", ");
-        let parameters: String = (3..14).map(|i| format!(", ${i}")).collect();
-        let account = client
-            .prepare(&format!("INSERT INTO ledger (source, hour, {columns}) VALUES ($1, $2{parameters})"))
-            .await?;
+        let parameters: Vec<String> =
+            (3..).take(Counts::COLUMNS.len()).map(|i| format!("${i}::int8[]")).collect();
+        let account = format!(
+            "INSERT INTO ledger (source, hour, {columns})
+             SELECT * FROM unnest($1::text[], $2::timestamptz[], {})",
+            parameters.join(", ")
+        );
+        let account = client.prepare(&account).await?;
         Ok(Connection { client, claim, mark, account })
     }
 }
@@ -196,8 +208,8 @@ struct Sifted<'f, F> {
 }
 
 impl<'f, F: Fact> Sifted<'f, F> {
-    fn new(facts: &'f [F], recent: &RecentKeys) -> Self {
-        let mut sorted: Vec<&F> = facts.iter().collect();
+    fn new(facts: impl Iterator<Item = &'f F>, recent: &RecentKeys) -> Self {
+        let mut sorted: Vec<&F> = facts.collect();
         sorted.sort_by_key(|fact| (fact.key(), fact.message())); // stable: the first to arrive stays
         let mut sifted: Sifted<'f, F> =
             Sifted { fresh: Vec::with_capacity(sorted.len()), duplicates: Vec::new(), conflicts: Vec::new() };
@@ -229,6 +241,7 @@ struct Transaction<'t> {
     settlement: Option<&'t Settlement>,
 }
 
+#[derive(Default)]
 struct Attempt {
     written: Written,
     repeats_found: bool,
@@ -254,39 +267,68 @@ impl Transaction<'_> {
     ) -> Result<Attempt, StoreError> {
         let client = &self.connection.client;
         client.batch_execute("BEGIN").await?;
+        faults::point("writer.begun").await?;
         // Waits for a half-dead earlier attempt to end, one way or the other.
-        if client.execute(&self.connection.claim, &[&self.batch.id.0]).await? == 0 {
+        let claimed = client.execute(&self.connection.claim, &[&self.batch.id.0]).await?;
+        if claimed == 0 && !faults::planted(Bug::BlindRetry) {
             client.batch_execute("ROLLBACK").await?;
-            let settled =
-                self.writer.unsettled.filter(|(id, _)| *id == self.batch.id).map(|(_, written)| written);
-            return Ok(Attempt {
-                written: settled.unwrap_or_default(),
-                repeats_found: false,
-                known: Vec::new(),
-            });
+            let settled = self.writer.unsettled.take_if(|(id, _)| *id == self.batch.id);
+            let written = settled.map(|(_, written)| written).unwrap_or_default();
+            return Ok(Attempt { written, ..Attempt::default() });
         }
+        faults::point("writer.claimed").await?;
+        // What is processed again was counted when it came.
+        let counted = if self.settlement.is_some() { &[] } else { self.processed.fates.as_slice() };
+        let positions = Positions::take(client, self.batch, counted).await?;
+        let (new_readings, new_events) =
+            (self.unrepeated(readings, &positions), self.unrepeated(events, &positions));
+        let (readings, events) =
+            (new_readings.as_ref().unwrap_or(readings), new_events.as_ref().unwrap_or(events));
         let fresh = readings.fresh.len() + events.fresh.len();
         let readings = self.place(readings, look_up).await?;
         let events = self.place(events, look_up).await?;
         let repeats_found = readings.stored.len() + events.stored.len() < fresh;
+        faults::point("writer.copied").await?;
 
-        let mut tally = self.messages();
+        let mut tally = self.messages(&positions);
         self.count(&mut tally, &readings).await?;
         self.count(&mut tally, &events).await?;
-        self.reject(&mut tally).await?;
-        self.mark(&readings.stored, &events.stored).await?;
+        self.reject(&mut tally, &positions).await?;
         self.account(&tally).await?;
+        let refused = self.processed.rejections.iter().map(|rejection| rejection.message).collect();
+        let positions = positions.commit(client, self.batch, &refused).await?;
+        if !faults::planted(Bug::MarksApart) {
+            self.mark(&readings.stored, &events.stored).await?;
+        }
+        faults::point("writer.counted").await?;
 
-        let written =
-            Written { counts: tally.total(), events: events.stored.len() as i64, looked_up: look_up };
-        self.writer.unsettled = Some((self.batch.id, written));
+        let events_stored = events.stored.len() as i64;
+        let written = Written { counts: tally.total(), events: events_stored, looked_up: look_up, positions };
+        self.writer.unsettled = Some((self.batch.id, written.clone()));
+        faults::point("writer.before_commit").await?;
         client.batch_execute("COMMIT").await?;
+        faults::point("writer.after_commit").await?;
+        if faults::planted(Bug::MarksApart) {
+            self.mark(&readings.stored, &events.stored).await?;
+        }
         let kept = readings.kept.iter().chain(&events.kept).map(|(key, fingerprint)| (*key, *fingerprint));
         let stored_readings =
             readings.stored.iter().map(|reading| (reading.key(), Fact::fingerprint(*reading)));
         let stored_events = events.stored.iter().map(|event| (event.key(), Fact::fingerprint(*event)));
         let known = kept.chain(stored_readings).chain(stored_events).collect();
         Ok(Attempt { written, repeats_found, known })
+    }
+
+    /// The facts without those of messages that were committed before, where there are such messages. Sifted anew: the
+    /// first of a key may be a repeat, and the next one with its key not.
+    fn unrepeated<'f, F: Fact>(
+        &self,
+        sifted: &Sifted<'f, F>,
+        positions: &Positions,
+    ) -> Option<Sifted<'f, F>> {
+        let all = [&sifted.fresh, &sifted.duplicates, &sifted.conflicts].into_iter().flatten().copied();
+        let kept = all.filter(|fact| !positions.repeats.contains(&fact.message()));
+        (!positions.repeats.is_empty()).then(|| Sifted::new(kept, &self.writer.recent))
     }
 
     /// Stores what is new, by COPY straight into the table, which fails as a whole when a key is there already; so where
@@ -316,19 +358,7 @@ impl Transaction<'_> {
         if placed.stored.is_empty() {
             return Ok(placed);
         }
-        let mut frames = CopyFrames::new();
-        for fact in &placed.stored {
-            fact.encode(self.batch.messages[fact.message() as usize].received_at, &mut frames);
-        }
-        let copy = format!("COPY {} ({}) FROM STDIN (FORMAT binary)", F::TABLE, F::COLUMNS);
-        let taken = frames.send(&self.connection.client, &copy).await?;
-        if taken != placed.stored.len() as u64 {
-            return Err(StoreError::Unfit(format!(
-                "{}: sent {} rows, {taken} were taken",
-                F::TABLE,
-                placed.stored.len()
-            )));
-        }
+        rows::copy(&self.connection.client, self.batch, &placed.stored).await?;
         Ok(placed)
     }
 
@@ -356,11 +386,17 @@ impl Transaction<'_> {
     }
 
     /// The ledger's message side, and the readings found.
-    fn messages(&self) -> Tally {
-        let mut tally = Tally::default();
-        for (i, fate) in self.processed.fates.iter().enumerate() {
-            let line = tally.line(fate.source, self.hour(i));
+    fn messages(&self, positions: &Positions) -> Tally<'_> {
+        let fates = &self.processed.fates;
+        let mut tally = Tally::new((0..fates.len()).map(|i| (self.source_of(i as u32), self.hour(i))));
+        for (i, fate) in (0..).zip(fates) {
+            let line = tally.of(i);
             line.received += 1;
+            line.reused += i64::from(positions.reused.contains(&i));
+            if positions.repeats.contains(&i) {
+                line.repeated += 1;
+                continue;
+            }
             line.decoded += i64::from(fate.decoded);
             match fate.outcome {
                 Outcome::Accepted => line.accepted += 1,
@@ -368,21 +404,25 @@ impl Transaction<'_> {
                 Outcome::Rejected => line.rejected_messages += 1,
             }
         }
+        if 0 < self.batch.shed && !fates.is_empty() {
+            let shed = Counts { shed: self.batch.shed as i64, ..Counts::default() };
+            tally.add(SHED, self.hour(0), shed);
+        }
         tally
     }
 
-    async fn count<F: Fact>(&self, tally: &mut Tally, placed: &Placed<'_, F>) -> Result<(), StoreError> {
+    async fn count<F: Fact>(&self, tally: &mut Tally<'_>, placed: &Placed<'_, F>) -> Result<(), StoreError> {
         for fact in &placed.stored {
-            let line = self.line(tally, fact.message());
+            let line = tally.of(fact.message());
             line.stored += 1;
             line.late += i64::from(fact.quality().intersects(Quality::LATE));
         }
         for fact in &placed.duplicates {
-            self.line(tally, fact.message()).duplicate += 1;
+            tally.of(fact.message()).duplicate += 1;
         }
         let mut new = self.keep_conflicts(&placed.conflicts).await?;
         for fact in &placed.conflicts {
-            let line = self.line(tally, fact.message());
+            let line = tally.of(fact.message());
             // A repeat of a known conflict is a duplicate.
             if new.remove(&(fact.key(), fact.fingerprint())) {
                 line.conflict += 1;
@@ -435,62 +475,24 @@ impl Transaction<'_> {
     }
 
     /// Keeps what was refused; a repeat of a known rejection is a repeated message, or a duplicate reading.
-    async fn reject(&self, tally: &mut Tally) -> Result<(), StoreError> {
-        let rejections = &self.processed.rejections;
+    async fn reject(&self, tally: &mut Tally<'_>, positions: &Positions) -> Result<(), StoreError> {
+        let client = &self.connection.client;
+        let rejections = self.processed.rejections.iter();
+        let rejections = rejections.filter(|rejection| !positions.repeats.contains(&rejection.message));
         if let Some(settlement) = self.settlement {
-            rejections.iter().for_each(|rejection| self.count_rejection(tally, rejection, false));
-            return settlement.apply(&self.connection.client, rejections).await;
+            rejections.for_each(|rejection| count_rejection(tally, rejection, Kept::Before));
+            return settlement.apply(client, &self.processed.rejections).await;
         }
-        if rejections.is_empty() {
-            return Ok(());
-        }
-        let message = |i: u32| &self.batch.messages[i as usize];
-        let received: Vec<_> =
-            rejections.iter().map(|r| message(r.message).received_at.timestamp()).collect();
-        let sources: Vec<_> = rejections.iter().map(|r| self.source_of(r.message)).collect();
-        let topics: Vec<_> = rejections.iter().map(|r| storable(&message(r.message).topic)).collect();
-        let reasons: Vec<_> = rejections.iter().map(|r| r.reason.as_str()).collect();
-        let details: Vec<_> = rejections.iter().map(|r| storable(&r.detail)).collect();
-        let payloads: Vec<_> = rejections
-            .iter()
-            .map(|r| {
-                let payload = &message(r.message).payload;
-                &payload[..payload.len().min(KEPT_PAYLOAD_BYTES)]
-            })
-            .collect();
-        let hashes: Vec<_> = rejections.iter().map(|r| r.sha256.as_slice()).collect();
-        let rows = self
-            .connection
-            .client
-            .query(
-                "INSERT INTO rejection (received_at, source, topic, reason, detail, payload, sha256)
-                 SELECT * FROM unnest($1::timestamptz[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[])
-                 ON CONFLICT DO NOTHING
-                 RETURNING source, topic, reason, sha256",
-                &[&received, &sources, &topics, &reasons, &details, &payloads, &hashes],
-            )
-            .await?;
-        type Name = (String, String, String, Vec<u8>);
-        let mut new: HashSet<Name> =
-            rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect();
-        for (i, rejection) in rejections.iter().enumerate() {
-            let name = (sources[i].to_owned(), topics[i].clone(), reasons[i].to_owned(), hashes[i].to_vec());
-            self.count_rejection(tally, rejection, new.remove(&name));
+        let rows = rejections.map(|rejection| Row {
+            rejection,
+            message: &self.batch.messages[rejection.message as usize],
+            source: self.source_of(rejection.message),
+        });
+        let rows: Vec<Row<'_>> = rows.collect();
+        for (row, kept) in rows.iter().zip(reject::keep(client, &rows).await?) {
+            count_rejection(tally, row.rejection, kept);
         }
         Ok(())
-    }
-
-    fn count_rejection(&self, tally: &mut Tally, rejection: &Rejection, is_new: bool) {
-        let line = self.line(tally, rejection.message);
-        match (is_new, rejection.readings) {
-            (true, 0) => {}
-            (false, 0) => {
-                line.rejected_messages -= 1;
-                line.repeated += 1;
-            }
-            (true, readings) => line.rejected += i64::from(readings),
-            (false, readings) => line.duplicate += i64::from(readings),
-        }
     }
 
     /// Marks every five-minute bucket that gained a fact.
@@ -505,7 +507,8 @@ impl Transaction<'_> {
                 let series = registry.series(id).ok_or_else(|| {
                     StoreError::Unfit(format!("series {} left the registry while a batch was written", id.0))
                 })?;
-                let bucket = series.bucket_time(time).floor(FIVE_MINUTES);
+                let starts = if faults::planted(Bug::MarkByEnd) { time } else { series.bucket_time(time) };
+                let bucket = starts.floor(FIVE_MINUTES);
                 let mark = (bucket, series.part);
                 if last != Some(mark) {
                     marks.insert(mark);
@@ -522,44 +525,46 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    async fn account(&self, tally: &Tally) -> Result<(), StoreError> {
-        for (source, hour, counts) in tally.lines() {
-            let (name, hour) = (self.source_name(source), Time::from_micros(hour).timestamp());
-            let c = counts;
-            self.connection
-                .client
-                .execute(
-                    &self.connection.account,
-                    &[
-                        &name, &hour, &c[0], &c[1], &c[2], &c[3], &c[4], &c[5], &c[6], &c[7], &c[8], &c[9],
-                        &c[10],
-                    ],
-                )
-                .await?;
+    async fn account(&self, tally: &Tally<'_>) -> Result<(), StoreError> {
+        let sources: Vec<&str> = tally.lines().iter().map(|line| line.source).collect();
+        let hours: Vec<_> =
+            tally.lines().iter().map(|line| Time::from_micros(line.hour).timestamp()).collect();
+        let mut columns = vec![Vec::new(); Counts::COLUMNS.len()];
+        for line in tally.lines() {
+            columns.iter_mut().zip(line.counts.values()).for_each(|(column, value)| column.push(value));
         }
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&sources, &hours];
+        parameters.extend(columns.iter().map(|column| column as &(dyn ToSql + Sync)));
+        self.connection.client.execute(&self.connection.account, &parameters).await?;
         Ok(())
-    }
-
-    fn line<'a>(&self, tally: &'a mut Tally, message: u32) -> &'a mut Counts {
-        tally.line(self.processed.fates[message as usize].source, self.hour(message as usize))
     }
 
     fn hour(&self, message: usize) -> i64 {
         self.batch.messages[message].received_at.floor(HOUR).micros()
     }
 
+    /// Whose messages the ledger counts it with: the publisher that counts them, else the mapping's source.
     fn source_of(&self, message: u32) -> &str {
-        self.source_name(self.processed.fates[message as usize].source)
-    }
-
-    fn source_name(&self, source: Option<u16>) -> &str {
-        if self.settlement.is_some() { settle::SOURCE } else { self.writer.source_name(source) }
+        let fate = &self.processed.fates[message as usize];
+        match (self.settlement, &fate.number) {
+            (Some(_), _) => settle::SOURCE,
+            (None, Some(number)) => &number.source,
+            (None, None) => self.writer.source_name(fate.source),
+        }
     }
 }
 
-/// A text as PostgreSQL can hold it: without NUL, and of bounded length.
-fn storable(text: &str) -> String {
-    text[..text.floor_char_boundary(KEPT_TEXT_BYTES)].replace('\0', "?")
+fn count_rejection(tally: &mut Tally<'_>, rejection: &Rejection, kept: Kept) {
+    let line = tally.of(rejection.message);
+    line.unkept += i64::from(kept == Kept::No);
+    match (kept, rejection.readings) {
+        (Kept::New | Kept::No, readings) => line.rejected += i64::from(readings),
+        (Kept::Before, 0) => {
+            line.rejected_messages -= 1;
+            line.repeated += 1;
+        }
+        (Kept::Before, readings) => line.duplicate += i64::from(readings),
+    }
 }
 
 fn batch_sources(processed: &Processed) -> BTreeSet<Option<u16>> {
