@@ -2,21 +2,23 @@
 //! that holds it committed, and in order of arrival.
 //!
 //! ```text
-//! broker ═> subscriber ──arrivals──> batcher ─> decode ──processed──> writer ─> acknowledge
-//!           64 MiB budget  16,384               (rayon)       1       one transaction
+//! broker ═> subscriber ──> gate ──batches──> decode ──processed──> writer ──> gate ──> acknowledgements ═> broker
+//!                         64 MiB     3      (rayon)       1       one transaction
 //! ```
 //!
 //! # Layout
 //! - [`config`]: every setting
 //! - `session`: one connection, over MQTT 5 or 3.1.1
 //! - `subscriber`: the task that polls the connection and does nothing else
-//! - `batcher`: arrivals become batches
+//! - `core`: every decision: the budget, batches, the order and the fence of acknowledgements; pure
+//! - `gate`: the core at work between the subscriber and the pipeline
 //! - `pipeline`: decode, write, acknowledge
 //! - `rolling`: the roller beside them
 //! - `metrics`: what operators see
 
-mod batcher;
 pub mod config;
+mod core;
+mod gate;
 mod metrics;
 mod pipeline;
 mod rolling;
@@ -42,7 +44,7 @@ use tracing::{info, warn};
 
 pub use config::{Config, Intake};
 
-use crate::{metrics::Gauges, pipeline::Pipeline, subscriber::Subscriber};
+use crate::{core::Limits, gate::Gate, metrics::Gauges, pipeline::Pipeline, subscriber::Subscriber};
 
 /// A running service.
 #[derive(Debug)]
@@ -73,10 +75,17 @@ pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken
     drop(client);
 
     let gauges = Arc::new(Gauges::default());
-    let (subscriber, arrivals) = Subscriber::new(&config, &mapping, gauges.clone())?;
-    let mut subscribed = subscriber.subscribed();
+    let gate = Arc::new(Gate::new(Limits::default()));
+    let subscriber = Subscriber::new(&config, &mapping, gate.clone())?;
     let stop_polling = CancellationToken::new();
-    let polling = tokio::spawn(subscriber.clone().run(shutdown.clone(), stop_polling.clone()));
+    let polling = tokio::spawn(subscriber.run(shutdown.clone(), stop_polling.clone()));
+    tokio::spawn({
+        let (gate, shutdown) = (gate.clone(), shutdown.clone());
+        async move {
+            shutdown.cancelled().await;
+            gate.drain();
+        }
+    });
 
     let names = mapping.sources().iter().map(|source| source.name.clone()).collect();
     let pipeline = Pipeline {
@@ -84,13 +93,15 @@ pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken
         registry: registry.clone(),
         rules: config.intake.rules(raw_floor),
         writer: Writer::new(&config.database_url, level, registry.clone(), names),
+        gate: gate.clone(),
         gauges: gauges.clone(),
     };
-    let flowing = tokio::spawn(pipeline.run(arrivals, shutdown.clone()));
+    let flowing = tokio::spawn(pipeline.run(shutdown.clone()));
     let rolling = tokio::spawn(rolling::run(config.database_url.clone(), registry, zone, shutdown.clone()));
-    let observing = tokio::spawn(metrics::observe(gauges));
+    let observing = tokio::spawn(metrics::observe(gauges, gate.clone()));
 
-    let ready = subscribed.clone();
+    let ready = gate.ready();
+    let mut subscribed = ready.clone();
     tokio::select! {
         outcome = subscribed.wait_for(|subscribed| *subscribed) => drop(outcome.context("subscribe")?),
         () = shutdown.cancelled() => {}
@@ -101,7 +112,7 @@ pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken
             shutdown.cancel();
         }
         // Acknowledgements are in the client's queue: they leave while the connection is polled.
-        subscriber.disconnect();
+        gate.disconnect();
         if tokio::time::timeout(Duration::from_secs(5), polling).await.is_err() {
             warn!("the broker did not take the last acknowledgements; it will deliver those messages again");
             stop_polling.cancel();

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering::Relaxed},
+        atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -11,6 +11,8 @@ use std::{
 use jiff::Timestamp;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use processor::{model::Time, process::Processed, store::Written};
+
+use crate::{core::Limits, gate::Gate};
 
 pub fn describe() {
     describe_counter!("screenline_messages_received_total", "Messages committed, whatever became of them");
@@ -28,6 +30,14 @@ pub fn describe() {
     describe_counter!("screenline_write_failures_total", "Batches that failed and were tried again");
     describe_counter!("screenline_broker_connections_lost_total", "Connections to the broker that ended");
     describe_counter!(
+        "screenline_broker_sessions_lost_total",
+        "Connections on which the broker had forgotten our session"
+    );
+    describe_counter!(
+        "screenline_messages_shed_total",
+        "Messages of QoS 0 dropped unread because the budget was nearly spent"
+    );
+    describe_counter!(
         "screenline_partitions_ensured_total",
         "Days of a table looked for, and made where missing"
     );
@@ -40,6 +50,14 @@ pub fn describe() {
     describe_gauge!("screenline_dirty_marks", "Buckets whose rollup is not yet true, open ones included");
     describe_gauge!("screenline_unacknowledged_messages", "Messages received and not yet acknowledged");
     describe_gauge!("screenline_unacknowledged_bytes", "Bytes of the budget in use");
+    describe_gauge!(
+        "screenline_unacknowledged_bytes_limit",
+        "The budget: when it is spent the socket is not read"
+    );
+    describe_gauge!("screenline_queued_messages", "Messages received and not yet in a batch");
+    describe_gauge!("screenline_batches_in_flight", "Batches being decoded or written");
+    describe_gauge!("screenline_batches_in_flight_limit", "Batches that may be decoded or written at once");
+    describe_gauge!("screenline_decoded_readings", "Readings and events decoded and not yet written");
     describe_gauge!("screenline_ingest_lag_seconds", "Age of the oldest message being written");
     describe_histogram!(
         "screenline_commit_age_seconds",
@@ -70,38 +88,48 @@ pub fn count(written: &Written, processed: &Processed) {
     }
 }
 
-/// State that is sampled, not counted.
+/// What is sampled, not counted.
 #[derive(Debug, Default)]
 pub struct Gauges {
-    unacknowledged: AtomicI64,
-    unacknowledged_bytes: AtomicI64,
+    /// Readings and events decoded and not yet written.
+    decoded: AtomicUsize,
     /// Receipt of the oldest message being written, in microseconds; 0 while nothing is.
     oldest: AtomicI64,
 }
 
 impl Gauges {
-    pub fn arrived(&self, bytes: usize) {
-        self.unacknowledged.fetch_add(1, Relaxed);
-        self.unacknowledged_bytes.fetch_add(bytes as i64, Relaxed);
-    }
-
-    pub fn gone(&self, bytes: usize) {
-        self.unacknowledged.fetch_sub(1, Relaxed);
-        self.unacknowledged_bytes.fetch_sub(bytes as i64, Relaxed);
+    /// A batch is decoded; says how many readings and events are in it.
+    pub fn decoded(&self, processed: &Processed) -> usize {
+        let readings = processed.readings.len() + processed.events.len();
+        self.decoded.fetch_add(readings, Relaxed);
+        readings
     }
 
     pub fn writing(&self, oldest: Option<Time>) {
         self.oldest.store(oldest.map_or(0, Time::micros), Relaxed);
     }
+
+    pub fn written(&self, readings: usize) {
+        self.decoded.fetch_sub(readings, Relaxed);
+        self.writing(None);
+    }
 }
 
 /// Publishes the gauges, for ever.
-pub async fn observe(gauges: Arc<Gauges>) {
+pub async fn observe(gauges: Arc<Gauges>, gate: Arc<Gate>) {
+    let limits = Limits::default();
+    gauge!("screenline_unacknowledged_bytes_limit").set(limits.budget_bytes as f64);
+    gauge!("screenline_batches_in_flight_limit").set(limits.batches as f64);
     let mut tick = tokio::time::interval(Duration::from_millis(250));
     loop {
         tick.tick().await;
-        gauge!("screenline_unacknowledged_messages").set(gauges.unacknowledged.load(Relaxed) as f64);
-        gauge!("screenline_unacknowledged_bytes").set(gauges.unacknowledged_bytes.load(Relaxed) as f64);
+        let held = gate.held();
+        gauge!("screenline_unacknowledged_messages").set(held.messages as f64);
+        gauge!("screenline_unacknowledged_bytes").set(held.bytes as f64);
+        gauge!("screenline_queued_messages").set(held.queued as f64);
+        gauge!("screenline_batches_in_flight").set(held.batches as f64);
+        counter!("screenline_messages_shed_total").absolute(held.shed);
+        gauge!("screenline_decoded_readings").set(gauges.decoded.load(Relaxed) as f64);
         let lag = match gauges.oldest.load(Relaxed) {
             0 => 0,
             oldest => Time::from(Timestamp::now()).micros() - oldest,

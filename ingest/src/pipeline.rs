@@ -8,9 +8,10 @@ use std::{
 use anyhow::Context;
 use jiff::Timestamp;
 use processor::{
+    faults::{Bug, planted, point},
     mapping::Mapping,
     model::{Batch, Time},
-    process::{Processed, process},
+    process::{Outcome, Processed, process},
     registry::{self, Registry},
     service::{Backoff, compute},
     store::{StoreError, Writer, Written},
@@ -22,9 +23,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
-    batcher::{BatchLimits, Gathered, next_batch},
+    core::Retry,
+    gate::Gate,
     metrics::{self, Gauges},
-    subscriber::{Arrival, Receipt, acknowledge},
 };
 
 pub struct Pipeline {
@@ -32,6 +33,7 @@ pub struct Pipeline {
     pub registry: Arc<RwLock<Registry>>,
     pub rules: Rules,
     pub writer: Writer,
+    pub gate: Arc<Gate>,
     pub gauges: Arc<Gauges>,
 }
 
@@ -39,7 +41,8 @@ pub struct Pipeline {
 struct Decoded {
     batch: Arc<Batch>,
     processed: Processed,
-    receipts: Vec<Receipt>,
+    /// As counted by the gauge; processing it again may find more.
+    readings: usize,
 }
 
 impl Pipeline {
@@ -47,33 +50,31 @@ impl Pipeline {
     ///
     /// # Errors
     /// The database does not answer during the shutdown: the broker will deliver those messages again.
-    pub async fn run(
-        self,
-        mut arrivals: mpsc::Receiver<Arrival>,
-        shutdown: CancellationToken,
-    ) -> anyhow::Result<()> {
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let (decoded, mut to_write) = mpsc::channel::<Decoded>(1); // one decoded while one is written
         let decoder = Decoder { mapping: self.mapping, registry: self.registry, rules: self.rules };
         let decoding = {
-            let (decoder, shutdown) = (decoder.clone(), shutdown.clone());
+            let (decoder, gate, gauges) = (decoder.clone(), self.gate.clone(), self.gauges.clone());
             tokio::spawn(async move {
-                let limits = BatchLimits::default();
-                while let Some(Gathered { batch, receipts }) =
-                    next_batch(&mut arrivals, &limits, &shutdown).await
-                {
+                while let Some(batch) = gate.next_batch().await? {
+                    point("ingest.batched").await?;
                     let batch = Arc::new(batch);
                     let processed = decoder.decode(batch.clone()).await;
-                    if decoded.send(Decoded { batch, processed, receipts }).await.is_err() {
-                        return; // the writing side gave up
+                    let readings = gauges.decoded(&processed);
+                    point("ingest.decoded").await?;
+                    if decoded.send(Decoded { batch, processed, readings }).await.is_err() {
+                        break; // the writing side gave up
                     }
                 }
+                anyhow::Ok(())
             })
         };
-        let mut writing = Writing { decoder, writer: self.writer, gauges: self.gauges, shutdown };
+        let Pipeline { writer, gate, gauges, .. } = self;
+        let mut writing = Writing { decoder, writer, gate, gauges, shutdown };
         while let Some(next) = to_write.recv().await {
             writing.write(next).await?;
         }
-        decoding.await.context("the decoder panicked")
+        decoding.await.context("the decoder panicked")?
     }
 }
 
@@ -103,13 +104,14 @@ impl Decoder {
 struct Writing {
     decoder: Decoder,
     writer: Writer,
+    gate: Arc<Gate>,
     gauges: Arc<Gauges>,
     shutdown: CancellationToken,
 }
 
 impl Writing {
     async fn write(&mut self, decoded: Decoded) -> anyhow::Result<()> {
-        let Decoded { batch, mut processed, receipts } = decoded;
+        let Decoded { batch, mut processed, readings } = decoded;
         let started = Instant::now();
         let oldest = batch.messages.first().map(|message| message.received_at);
         self.gauges.writing(oldest);
@@ -119,7 +121,7 @@ impl Writing {
                 Ok(written) => break written,
                 Err(error) => {
                     ::metrics::counter!("screenline_write_failures_total").increment(1);
-                    if self.shutdown.is_cancelled() {
+                    if self.gate.failed(batch.id) == Retry::GiveUp {
                         return Err(error).context("write the last batch; its messages stay with the broker");
                     }
                     warn!(%error, messages = batch.messages.len(), "write failed, will retry");
@@ -130,8 +132,12 @@ impl Writing {
                 }
             }
         };
-        acknowledge(receipts);
-        self.gauges.writing(None);
+        if planted(Bug::RejectedUnacknowledged) {
+            let rejected = |at: &usize| processed.fates[*at].outcome == Outcome::Rejected;
+            self.gate.withhold(batch.id, (0..processed.fates.len()).filter(rejected));
+        }
+        self.gate.committed(batch.id).await?;
+        self.gauges.written(readings);
         metrics::count(&written, &processed);
         ::metrics::histogram!("screenline_write_seconds").record(started.elapsed().as_secs_f64());
         if let Some(oldest) = oldest {
