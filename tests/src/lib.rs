@@ -18,6 +18,7 @@ pub mod flight;
 pub mod page;
 pub mod process;
 pub mod python;
+pub mod rabbitmq;
 pub mod storage;
 pub mod tables;
 

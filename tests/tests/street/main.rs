@@ -4,6 +4,7 @@ mod account;
 mod broker;
 mod crash;
 mod launcher;
+mod rabbitmq;
 mod reading;
 mod refusal;
 mod tidy;

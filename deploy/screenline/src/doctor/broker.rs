@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::Check;
-use crate::supervisor::mosquitto::{INFLIGHT_MESSAGES_MAX, PACKET_BYTES_MAX, QUEUED_BYTES_MAX};
+use crate::supervisor::mosquitto::setting;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Ingest decodes payloads up to this size.
@@ -21,9 +21,11 @@ pub fn private() -> Check {
     Check::fine(
         "broker",
         format!(
-            "private; packets up to {PACKET_BYTES_MAX} bytes, {INFLIGHT_MESSAGES_MAX} messages in flight, \
-             {} GiB queued, then drops; saved every second and at the end",
-            QUEUED_BYTES_MAX >> 30
+            "private; packets up to {} bytes, {} messages in flight, {} bytes queued, then drops; saved every second \
+             and at the end",
+            setting("max_packet_size"),
+            setting("max_inflight_messages"),
+            setting("max_queued_bytes")
         ),
     )
 }

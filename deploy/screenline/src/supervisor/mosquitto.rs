@@ -22,14 +22,9 @@ use crate::{ports, ready::replace};
 
 /// On SIGTERM it saves its store; two gigabytes of queue take a while.
 const STOP: &[(Signal, Duration)] = &[(Signal::SIGTERM, Duration::from_secs(60))];
-/// What waits for an absent ingest, in payload bytes: about six minutes of a full line (6 MB/s), or 10 million small messages.
-/// Mosquitto holds it in memory (about 550 MB a million messages of 200 B) and above the cap drops what comes, though it
-/// acknowledges it: the cap protects the machine, and `doctor` prints it.
-pub const QUEUED_BYTES_MAX: u64 = 2 << 30;
-/// Sent and not yet acknowledged. Ingest acknowledges after commit, so a window is a batch or two.
-pub const INFLIGHT_MESSAGES_MAX: u32 = 10_000;
-/// A payload of 4 MiB with its topic (at most 64 KiB) and properties.
-pub const PACKET_BYTES_MAX: u32 = (4 << 20) + (128 << 10);
+/// The configuration that is shipped for a broker of one's own. The private one differs only where it must, so that what
+/// is said, tested and measured of one is true of the other.
+const SHIPPED: &str = include_str!("../../../broker/mosquitto.conf");
 
 const CONFIG: &str = "mosquitto.conf";
 const PID: &str = "mosquitto.pid";
@@ -136,33 +131,29 @@ async fn listening(keeper: &Keeper, address: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Mosquitto's configuration. Its comments stand on their own lines, as it requires.
+/// What both brokers are given for a setting; empty for one that is not in the file.
+pub fn setting(name: &str) -> &'static str {
+    settings().find(|(other, _)| *other == name).map_or("", |(_, value)| value)
+}
+
+fn settings() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SHIPPED.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(' '))
+}
+
+/// The shipped configuration with the private broker's place in it.
 fn render_config(listen: SocketAddr, store: &Path) -> String {
-    format!(
-        "# Written by screenline at each start: changes are lost.\n\
-         listener {port} {host}\n\
-         # Loopback only, so whoever can connect is on this machine already.\n\
-         allow_anonymous true\n\
-         # Saved every second, and on SIGTERM: a killed broker loses what was acknowledged since the last save.\n\
-         persistence true\n\
-         persistence_location {store}/\n\
-         autosave_on_changes false\n\
-         autosave_interval 1\n\
-         # As many messages as there are while ingest is away, within a cap of payload bytes.\n\
-         max_queued_messages 0\n\
-         max_queued_bytes {QUEUED_BYTES_MAX}\n\
-         max_inflight_messages {INFLIGHT_MESSAGES_MAX}\n\
-         max_packet_size {PACKET_BYTES_MAX}\n\
-         set_tcp_nodelay true\n\
-         log_dest stderr\n\
-         log_timestamp_format %Y-%m-%dT%H:%M:%S\n\
-         log_type error\n\
-         log_type warning\n\
-         log_type notice\n",
-        port = listen.port(),
-        host = listen.ip(),
-        store = store.display(),
-    )
+    let mut config = String::from("# Written by screenline at each start: changes are lost.\n");
+    for line in SHIPPED.lines() {
+        match line.split_once(' ').map(|(name, _)| name) {
+            Some("listener") => config.push_str(&format!("listener {} {}", listen.port(), listen.ip())),
+            Some("persistence_location") => {
+                config.push_str(&format!("persistence_location {}/", store.display()));
+            }
+            _ => config.push_str(line),
+        }
+        config.push('\n');
+    }
+    config
 }
 
 #[cfg(test)]
@@ -170,22 +161,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_private_broker_keeps_unlimited_messages_within_a_byte_cap() {
-        let config = render_config("127.0.0.1:1883".parse().unwrap(), Path::new("/data/broker"));
-        for line in [
-            "listener 1883 127.0.0.1",
-            "persistence true",
-            "persistence_location /data/broker/",
-            "max_queued_messages 0",
-            "max_queued_bytes 2147483648",
-            "max_packet_size 4325376",
-            "set_tcp_nodelay true",
+    fn the_private_broker_is_the_shipped_one_in_another_place() {
+        let config = render_config("127.0.0.1:4711".parse().unwrap(), Path::new("/data/broker"));
+        let differs: Vec<&str> =
+            config.lines().skip(1).zip(SHIPPED.lines()).filter(|(a, b)| a != b).map(|(a, _)| a).collect();
+        assert_eq!(differs, ["listener 4711 127.0.0.1", "persistence_location /data/broker/"]);
+        assert_eq!(config.lines().count(), SHIPPED.lines().count() + 1);
+    }
+
+    #[test]
+    fn the_shipped_broker_keeps_unlimited_messages_within_a_byte_cap() {
+        for (name, value) in [
+            ("persistence", "true"),
+            ("max_queued_messages", "0"),
+            ("max_queued_bytes", "2147483648"),
+            ("max_packet_size", "4325376"),
+            ("set_tcp_nodelay", "true"),
+            ("persistent_client_expiration", ""), // a session waits as long as its client asked
         ] {
-            assert!(config.lines().any(|other| other == line), "{line} in {config}");
+            assert_eq!(setting(name), value, "{name}");
         }
-        assert!(
-            !config.contains("persistent_client_expiration"),
-            "a session waits as long as its client asked"
-        );
+        let mut names: Vec<&str> =
+            settings().map(|(name, _)| name).filter(|name| *name != "log_type").collect();
+        names.sort_unstable();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all, "a setting stands once");
     }
 }
