@@ -4,7 +4,6 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use processor::{
     mapping::{Mapping, MappingError},
-    model::Time,
     registry::Admission,
     store::StorageChoice,
     validate::Rules,
@@ -47,8 +46,8 @@ pub struct Intake {
     #[arg(long, env = "SCREENLINE_REGISTRY", default_value = "open")]
     pub registry: Admission,
 
-    /// How old a reading may be at its receipt: 35d, 12h, or unlimited; older ones are rejected as too late
-    #[arg(long, env = "SCREENLINE_LATENESS_HORIZON", default_value = "35d")]
+    /// How old a reading may be at its receipt: 400d, 12h, or unlimited; older ones are rejected as too late
+    #[arg(long, env = "SCREENLINE_LATENESS_HORIZON", default_value = "400d")]
     pub lateness_horizon: Horizon,
 
     /// Mapping files or folders, in order of precedence; the built-in ones if none is given
@@ -65,9 +64,9 @@ impl Intake {
         if self.mappings.is_empty() { Mapping::parse(&BUILT_IN) } else { Mapping::load(&self.mappings) }
     }
 
-    /// What is asked of readings, where those before `raw_floor` were dropped.
-    pub fn rules(&self, raw_floor: Option<Time>) -> Rules {
-        Rules { lateness_horizon: self.lateness_horizon.0, raw_floor, ..Rules::default() }
+    /// What is asked of readings.
+    pub fn rules(&self) -> Rules {
+        Rules { lateness_horizon: self.lateness_horizon.0, ..Rules::default() }
     }
 }
 

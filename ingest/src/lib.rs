@@ -71,7 +71,6 @@ pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken
     let registry = Arc::new(RwLock::new(Registry::new(config.intake.registry)));
     let client = store::connect(&config.database_url, "screenline-ingest").await?;
     Registry::refresh(&registry, &client).await.context("load the registry")?;
-    let raw_floor = pipeline::raw_floor(&client).await.context("read the raw floor")?;
     drop(client);
 
     let gauges = Arc::new(Gauges::default());
@@ -91,7 +90,7 @@ pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken
     let pipeline = Pipeline {
         mapping,
         registry: registry.clone(),
-        rules: config.intake.rules(raw_floor),
+        rules: config.intake.rules(),
         writer: Writer::new(&config.database_url, level, registry.clone(), names),
         gate: gate.clone(),
         gauges: gauges.clone(),

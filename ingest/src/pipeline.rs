@@ -18,7 +18,6 @@ use processor::{
     validate::Rules,
 };
 use tokio::sync::mpsc;
-use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -152,16 +151,18 @@ impl Writing {
         batch: &Arc<Batch>,
         processed: &mut Processed,
     ) -> Result<Written, StoreError> {
-        if !processed.proposals.is_empty() {
-            self.writer.register(&processed.proposals).await?;
-            *processed = self.decoder.decode(batch.clone()).await;
+        loop {
+            if !processed.proposals.is_empty() {
+                self.writer.register(&processed.proposals).await?;
+                *processed = self.decoder.decode(batch.clone()).await;
+            }
+            match self.writer.write(batch, processed).await {
+                Err(StoreError::Outdated) => {
+                    self.writer.refresh().await?;
+                    *processed = self.decoder.decode(batch.clone()).await;
+                }
+                outcome => return outcome,
+            }
         }
-        self.writer.write(batch, processed).await
     }
-}
-
-/// Readings before it were dropped by retention.
-pub async fn raw_floor(client: &Client) -> Result<Option<Time>, StoreError> {
-    let row = client.query_one("SELECT raw_floor FROM city", &[]).await?;
-    Ok(row.get::<_, Option<Timestamp>>(0).map(Time::from))
 }

@@ -1,22 +1,26 @@
 //! The vocabulary of the street. Pure: no I/O and no clock in here (a test keeps it so).
 
 pub mod bucket;
+pub mod class;
 pub mod message;
 pub mod name;
 pub mod quality;
 pub mod reading;
 pub mod reason;
 pub mod series;
+pub mod span;
 pub mod state;
 pub mod time;
 pub mod unit;
 
 pub use bucket::Level;
+pub use class::{Class, Kept};
 pub use message::{Batch, BatchId, Message, Number};
 pub use name::{MetricName, SensorId};
 pub use quality::Quality;
 pub use reading::{Event, Reading};
 pub use reason::Reason;
 pub use series::{Kind, Proposal, Series, SeriesId};
+pub use span::Span;
 pub use state::State;
 pub use time::Time;

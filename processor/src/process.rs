@@ -27,6 +27,8 @@ pub struct Processed {
     pub rejections: Vec<Rejection>,
     /// What became of each message, in order of arrival.
     pub fates: Vec<Fate>,
+    /// Of the registry that decided it.
+    pub registry_version: i64,
 }
 
 /// What became of one message.
@@ -110,11 +112,11 @@ pub fn process(messages: &[Message], mapping: &Mapping, registry: &Registry, rul
         .enumerate()
         .map(|(i, chunk)| Chunk::new(registry, rules).process(i * CHUNK_MESSAGES, chunk, mapping))
         .collect();
-    merge(chunks)
+    merge(chunks, registry.version())
 }
 
-fn merge(chunks: Vec<Processed>) -> Processed {
-    let mut all = Processed::default();
+fn merge(chunks: Vec<Processed>, registry_version: i64) -> Processed {
+    let mut all = Processed { registry_version, ..Processed::default() };
     let mut proposed: HashSet<(SensorId, MetricName)> = HashSet::new();
     for mut chunk in chunks {
         chunk.proposals.retain(|p| proposed.insert((p.sensor.clone(), p.metric.clone())));
@@ -185,9 +187,14 @@ impl<'r> Chunk<'r> {
             return Err(Refusal::new(Reason::BadTime, detail));
         }
         let mut quality = sample.quality | validate::time(sample.time, message.received_at, self.rules)?;
+        if self.registry.is_erased(&sample.sensor, &sample.metric, sample.time) {
+            return Err(Refusal::new(Reason::Erased, "of a sensor and a time that were erased"));
+        }
         let Some(series) = self.registry.find(&sample.sensor, &sample.metric) else {
+            validate::floor(sample.time, self.registry.gone().floor(sample.kind, &sample.metric))?;
             return self.propose(&sample);
         };
+        validate::floor(series.bucket_time(sample.time), self.registry.floor(series.id))?;
         if (series.kind == Kind::Event) != matches!(sample.body, Body::Event { .. }) {
             let detail = format!("{} of {} is kept as {}", sample.metric, sample.sensor, series.kind);
             return Err(Refusal::new(Reason::KindMismatch, detail));

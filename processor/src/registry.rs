@@ -1,16 +1,18 @@
 //! The sensors and series a city knows, in memory.
 
+mod gone;
 mod import;
 mod load;
 mod register;
 
 use std::{collections::HashMap, str::FromStr};
 
+pub use gone::{Erased, Gone};
 pub use import::{ImportError, Imported, import};
 pub use load::{read, write};
 pub use register::register;
 
-use crate::model::{Series, SeriesId, series::part_of};
+use crate::model::{Series, SeriesId, Time, series::part_of};
 
 /// Whether a sensor that nobody announced is taken in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,12 +30,15 @@ pub const SERIES_MAX: usize = 2_000_000;
 /// seen all before it.
 const SERIES_LOCK: &str = "SELECT pg_advisory_xact_lock(hashtext('screenline series'))";
 
-/// A snapshot of `sensor` and `series`. About 150 bytes a series.
+/// A snapshot of `sensor` and `series`, and of what is gone for good. About 150 bytes a series.
 #[derive(Clone, Debug)]
 pub struct Registry {
     pub admission: Admission,
     sensors: HashMap<Box<str>, Sensor>,
     by_id: HashMap<SeriesId, Series>,
+    gone: Gone,
+    /// Of series of which more is gone than of the whole city.
+    floors: HashMap<SeriesId, Time>,
     version: i64,
     last_id: i32,
 }
@@ -43,11 +48,25 @@ struct Sensor {
     part: i16,
     /// A sensor has few metrics: searched one by one.
     series: Vec<(Box<str>, SeriesId)>,
+    erased: Vec<Erased>,
 }
 
 impl Registry {
     pub fn new(admission: Admission) -> Self {
-        Registry { admission, sensors: HashMap::new(), by_id: HashMap::new(), version: -1, last_id: 0 }
+        Registry {
+            admission,
+            sensors: HashMap::new(),
+            by_id: HashMap::new(),
+            gone: Gone::default(),
+            floors: HashMap::new(),
+            version: 0, // of a new database
+            last_id: 0,
+        }
+    }
+
+    /// Grows with every import, drop and erasure: what was decided by an older version must be decided again.
+    pub fn version(&self) -> i64 {
+        self.version
     }
 
     pub fn knows_sensor(&self, sensor: &str) -> bool {
@@ -72,10 +91,29 @@ impl Registry {
         self.by_id.len()
     }
 
+    pub fn gone(&self) -> &Gone {
+        &self.gone
+    }
+
+    /// Buckets of the series that start before it are never computed again, and their readings refused.
+    pub fn floor(&self, series: SeriesId) -> Option<Time> {
+        self.floors.get(&series).copied().max(self.gone.raw_floor)
+    }
+
+    /// Whether the readings of a metric at a time were erased.
+    pub fn is_erased(&self, sensor: &str, metric: &str, time: Time) -> bool {
+        let erased = match self.sensors.get(sensor) {
+            Some(known) => &known.erased,
+            None => self.gone.erased(sensor),
+        };
+        erased.iter().any(|erased| erased.holds(metric, time))
+    }
+
     /// Takes in a sensor, known or not.
     pub fn add_sensor(&mut self, sensor: &str) {
         if !self.sensors.contains_key(sensor) {
-            self.sensors.insert(sensor.into(), Sensor { part: part_of(sensor), series: Vec::new() });
+            let erased = self.gone.erased(sensor).to_vec();
+            self.sensors.insert(sensor.into(), Sensor { part: part_of(sensor), series: Vec::new(), erased });
         }
     }
 
@@ -88,6 +126,10 @@ impl Registry {
             known.series.push((metric.into(), series.id));
         }
         self.last_id = self.last_id.max(series.id.0);
+        let floor = self.gone.floor(series.kind, metric);
+        if floor > self.gone.raw_floor {
+            self.floors.extend(floor.map(|floor| (series.id, floor)));
+        }
         self.by_id.insert(series.id, series);
     }
 }

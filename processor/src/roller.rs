@@ -130,6 +130,9 @@ impl Roller {
             Level::FiveMinutes => self.roll_readings(client, &marks).await?,
             Level::Hour | Level::Day => self.roll_five_minutes(client, level, &marks).await?,
         };
+        let parts: BTreeSet<i16> = marks.values().flatten().copied().collect();
+        let series = self.series_of(&parts);
+        tables::drop_stale(client, level, &marks, &rollups, series.as_deref(), &self.registry).await?;
         let written = tables::replace(client, level, &rollups, &self.registry, &self.zone).await?;
         if level == Level::FiveMinutes {
             for wider in [Level::Hour, Level::Day] {
@@ -173,7 +176,9 @@ impl Roller {
                         StoreError::Unfit(format!("a reading of series {}, which table `series` lacks", id.0))
                     })?;
                     let bucket = Level::FiveMinutes.start(series.bucket_time(time), &TimeZone::UTC);
-                    if marks.get(&bucket).is_some_and(|parts| parts.contains(&series.part)) {
+                    let marked = marks.get(&bucket).is_some_and(|parts| parts.contains(&series.part));
+                    // Before the floor some of the bucket's readings are gone: what stands there stays.
+                    if marked && registry.floor(id) <= Some(bucket) {
                         entries.push(aggregate::Entry { series: id, bucket, time, value, quality });
                     }
                 }

@@ -3,6 +3,7 @@
 mod account;
 mod connect;
 mod copy;
+mod lock;
 mod migrate;
 mod partition;
 mod position;
@@ -37,6 +38,9 @@ pub enum StoreError {
     Address(String),
     #[error("database: {}", explain(.0))]
     Database(#[from] tokio_postgres::Error),
+    /// Decided by a registry that has changed since: refresh it and process the batch again.
+    #[error("the registry has changed since the batch was decoded")]
+    Outdated,
     #[error("{0}")]
     Unfit(String),
     #[error(transparent)]

@@ -14,8 +14,6 @@ pub struct Rules {
     pub lateness_horizon: Option<Duration>,
     /// Readings older than this at their receipt are stored and flagged late.
     pub late_after: Duration,
-    /// Readings before it were dropped by retention: their buckets must not be computed again.
-    pub raw_floor: Option<Time>,
     /// Believe a message's number only below the topics of the gateway that counts: where logins guard those topics,
     /// nobody else can make a gateway forget what we do not have.
     pub numbers_below_gateway_only: bool,
@@ -25,9 +23,8 @@ impl Default for Rules {
     fn default() -> Self {
         let days = |days: u64| Duration::from_secs(days * 86_400);
         Rules {
-            lateness_horizon: Some(days(35)),
+            lateness_horizon: Some(days(400)),
             late_after: Duration::from_secs(15 * 60),
-            raw_floor: None,
             numbers_below_gateway_only: false,
         }
     }
@@ -52,12 +49,25 @@ pub fn time(time: Time, received_at: Time, rules: &Rules) -> Result<Quality, Ref
         return refuse(Reason::Future, latest);
     }
     let horizon = rules.lateness_horizon.map(|horizon| received_at.minus(horizon));
-    if let Some(oldest) = horizon.max(rules.raw_floor)
+    if let Some(oldest) = horizon
         && time < oldest
     {
         return refuse(Reason::TooLate, oldest);
     }
     Ok(if time < received_at.minus(rules.late_after) { Quality::LATE } else { Quality::GOOD })
+}
+
+/// A bucket before the floor lacks readings that were dropped: to compute it again would overwrite history.
+///
+/// # Errors
+/// `TooLate`.
+pub fn floor(bucket_time: Time, floor: Option<Time>) -> Result<(), Refusal> {
+    match floor {
+        Some(floor) if bucket_time < floor => {
+            Err(Refusal::new(Reason::TooLate, format!("{bucket_time}, readings before {floor} were dropped")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The number of a message, where it may be believed.
@@ -96,11 +106,13 @@ mod tests {
         assert_eq!(check(now.plus(AHEAD_MAX).plus(Duration::from_micros(1))), Err(Reason::Future));
         assert_eq!(check(now.minus(rules.late_after)), Ok(Quality::GOOD));
         assert_eq!(check(now.minus(Duration::from_secs(86_400))), Ok(Quality::LATE));
-        assert_eq!(check(now.minus(Duration::from_secs(36 * 86_400))), Err(Reason::TooLate));
+        assert_eq!(check(now.minus(Duration::from_secs(401 * 86_400))), Err(Reason::TooLate));
         assert_eq!(check(Time::from_micros(0)), Err(Reason::Before2000));
-        let unlimited = Rules { lateness_horizon: None, raw_floor: Some(now), ..rules };
+        let unlimited = Rules { lateness_horizon: None, ..rules };
+        assert_eq!(time(Time::YEAR_2000, now, &unlimited), Ok(Quality::LATE));
+        assert_eq!(floor(now, Some(now)), Ok(()));
         assert_eq!(
-            time(now.minus(Duration::from_secs(1)), now, &unlimited).unwrap_err().reason,
+            floor(now.minus(Duration::from_micros(1)), Some(now)).unwrap_err().reason,
             Reason::TooLate
         );
     }

@@ -126,7 +126,7 @@ pub struct UpArgs {
     /// Whether an unknown sensor is registered by its first valid reading (`open`) or rejected (`closed`)
     #[arg(long, env = "SCREENLINE_REGISTRY", value_parser = ["open", "closed"])]
     pub registry: Option<String>,
-    /// Readings older than this are rejected as too late: `35d`, or `unlimited`
+    /// Readings older than this are rejected as too late: `400d`, or `unlimited`
     #[arg(long, env = "SCREENLINE_LATENESS_HORIZON", value_name = "DAYS")]
     pub lateness_horizon: Option<String>,
     /// Mapping files (TOML) in place of the built-in ones; may be given several times

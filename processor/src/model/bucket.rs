@@ -3,7 +3,7 @@ use jiff::{ToSpan, civil, tz::TimeZone};
 use super::Time;
 
 /// A width that rollups are kept at. Buckets are [start, end).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Level {
     FiveMinutes,
     Hour,

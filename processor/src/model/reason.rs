@@ -24,6 +24,8 @@ pub enum Reason {
     Future,
     /// Older than the lateness horizon, or than the readings the city still keeps.
     TooLate,
+    /// Of a sensor and a time that were erased on request.
+    Erased,
     /// The registry is closed and does not know the sensor.
     UnknownSensor,
     /// The registry is closed and does not know this metric of the sensor.
@@ -56,6 +58,7 @@ impl Reason {
             Reason::Before2000 => "before_2000",
             Reason::Future => "future",
             Reason::TooLate => "too_late",
+            Reason::Erased => "erased",
             Reason::UnknownSensor => "unknown_sensor",
             Reason::UnknownSeries => "unknown_series",
             Reason::UnitMismatch => "unit_mismatch",

@@ -1,6 +1,6 @@
 use tokio_postgres::{Client, Row};
 
-use super::Registry;
+use super::{Gone, Registry};
 use crate::{
     model::{Series, SeriesId},
     store::StoreError,
@@ -9,7 +9,7 @@ use crate::{
 const COLUMNS: &str = "id, sensor, metric, unit, kind, interval_s, min, max";
 
 impl Registry {
-    /// Takes in what was registered since the last call; everything again after an import.
+    /// Takes in what was registered since the last call; everything again after an import, a drop or an erasure.
     ///
     /// # Errors
     /// The database cannot be read.
@@ -28,14 +28,20 @@ impl Registry {
             }
             return Ok(());
         }
+        let gone = Gone::load(client).await?;
         let sensors = client.query("SELECT DISTINCT id FROM sensor", &[]).await?;
         let series = client.query(&format!("SELECT {COLUMNS} FROM series"), &[]).await?;
-        let mut registry = write(registry);
+        let mut fresh = Registry { gone, version: now, ..Registry::new(read(registry).admission) };
         for row in &sensors {
-            registry.add_sensor(row.get(0));
+            fresh.add_sensor(row.get(0));
         }
-        registry.add_rows(&series);
-        registry.version = now;
+        fresh.add_rows(&series);
+        let mut known = write(registry);
+        // Another task may have loaded later than we. A series registered meanwhile has a higher id: the next call
+        // takes it in.
+        if (known.version, known.last_id) < (fresh.version, fresh.last_id) {
+            *known = fresh;
+        }
         Ok(())
     }
 

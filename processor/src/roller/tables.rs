@@ -138,6 +138,49 @@ fn of_series(series: Option<&[SeriesId]>) -> String {
     })
 }
 
+/// Deletes the rollups of marked buckets that have nothing left to be made of. `rollups` are those that have, sorted.
+/// Before the floor, readings were dropped and rollups stay.
+pub(super) async fn drop_stale(
+    client: &Client,
+    level: Level,
+    marks: &Marks,
+    rollups: &[Rollup],
+    series: Option<&[SeriesId]>,
+    registry: &RwLock<Registry>,
+) -> Result<(), StoreError> {
+    let buckets: Vec<String> = marks.keys().map(|bucket| format!("\"{bucket}\"")).collect();
+    let copy = format!(
+        "COPY (SELECT bucket, series_id FROM {} WHERE bucket = ANY('{{{}}}'::timestamptz[]) {}) TO STDOUT (FORMAT binary)",
+        level.table(),
+        buckets.join(","),
+        of_series(series)
+    );
+    let (mut stale_buckets, mut stale_series) = (Vec::new(), Vec::new());
+    read_copy(client, &copy, |row| {
+        let (bucket, id) = (row.time()?, SeriesId(row.int4()?));
+        let registry = registry::read(registry);
+        // One that the registry does not know was erased.
+        let marked = registry.series(id).is_none_or(|series| marks[&bucket].contains(&series.part));
+        let made = || rollups.binary_search_by_key(&(id, bucket), |new| (new.series, new.bucket)).is_ok();
+        if marked && registry.floor(id) <= Some(bucket) && !made() {
+            stale_buckets.push(bucket.timestamp());
+            stale_series.push(id.0);
+        }
+        Ok(())
+    })
+    .await?;
+    if !stale_series.is_empty() {
+        let delete = format!(
+            "DELETE FROM {} AS rollup
+             USING unnest($1::timestamptz[], $2::int4[]) AS stale (bucket, series_id)
+             WHERE rollup.bucket = stale.bucket AND rollup.series_id = stale.series_id",
+            level.table()
+        );
+        client.execute(&delete, &[&stale_buckets, &stale_series]).await?;
+    }
+    Ok(())
+}
+
 /// Rows that one statement replaces.
 const ROWS_AT_ONCE: usize = 20_000;
 

@@ -38,7 +38,7 @@ struct Migration {
     timescale: &'static str,
 }
 
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration {
         number: 1,
         name: "street",
@@ -50,6 +50,13 @@ const MIGRATIONS: [Migration; 2] = [
         number: 2,
         name: "contract",
         common: include_str!("../../../deploy/sql/0002_contract.sql"),
+        plain: "",
+        timescale: "",
+    },
+    Migration {
+        number: 3,
+        name: "retention",
+        common: include_str!("../../../deploy/sql/0003_retention.sql"),
         plain: "",
         timescale: "",
     },

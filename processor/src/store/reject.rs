@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 
 use super::StoreError;
 use crate::{
-    model::{Message, bucket::HOUR},
+    model::{Message, Reason, bucket::HOUR},
     process::Rejection,
 };
 
@@ -31,7 +31,7 @@ pub enum Kept {
     New,
     /// The same was refused before.
     Before,
-    /// Its source had too many this hour.
+    /// Its source had too many this hour, or its message holds what was erased and must not come back this way.
     No,
 }
 
@@ -107,8 +107,13 @@ async fn within_bounds(client: &Client, rows: &[Row<'_>]) -> Result<Vec<Kept>, S
             *left -= row.get::<_, i64>(2);
         }
     }
+    let erased: HashSet<u32> = rows
+        .iter()
+        .filter(|row| row.rejection.reason == Reason::Erased)
+        .map(|row| row.rejection.message)
+        .collect();
     let within = rows.iter().map(|row| match left.get_mut(&(row.source, hour(row))) {
-        Some(left) if 0 < *left => {
+        Some(left) if 0 < *left && !erased.contains(&row.rejection.message) => {
             *left -= 1;
             Kept::New
         }

@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Statement, types::ToSql};
 use tracing::debug;
 
 use super::{
-    Counts, Level, Position, StoreError, connect,
+    Counts, Level, Position, StoreError, connect, lock,
     partition::Partitions,
     position::Positions,
     recent::RecentKeys,
@@ -86,6 +86,17 @@ impl Writer {
         }
     }
 
+    /// Brings the registry up to date, after [`StoreError::Outdated`].
+    ///
+    /// # Errors
+    /// The database fails; calling again is safe.
+    pub async fn refresh(&mut self) -> Result<(), StoreError> {
+        let connection = self.take_connection().await?;
+        Registry::refresh(&self.registry, &connection.client).await?;
+        self.connection = Some(connection);
+        Ok(())
+    }
+
     /// Takes proposed series into the registry.
     ///
     /// # Errors
@@ -101,7 +112,8 @@ impl Writer {
     /// whether the transaction before had committed after all.
     ///
     /// # Errors
-    /// The database fails; the connection is given up and the next call opens another.
+    /// The database fails, or the batch was decided by an outdated registry; the connection is given up and the next
+    /// call opens another.
     pub async fn write(&mut self, batch: &Batch, processed: &Processed) -> Result<Written, StoreError> {
         self.write_and_settle(batch, processed, None).await
     }
@@ -178,7 +190,12 @@ impl Writer {
 impl Connection {
     async fn open(url: &str) -> Result<Connection, StoreError> {
         let client = connect(url, "screenline-writer").await?;
-        let claim = client.prepare("INSERT INTO batch (id) VALUES ($1) ON CONFLICT DO NOTHING").await?;
+        let claim = client
+            .prepare(
+                "WITH claimed AS (INSERT INTO batch (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id)
+                 SELECT EXISTS (SELECT FROM claimed), registry_version FROM city",
+            )
+            .await?;
         let mark = client
             .prepare(
                 "INSERT INTO dirty (level, bucket, part, batch)
@@ -266,15 +283,19 @@ impl Transaction<'_> {
         look_up: bool,
     ) -> Result<Attempt, StoreError> {
         let client = &self.connection.client;
-        client.batch_execute("BEGIN").await?;
+        client.batch_execute(&lock::begin_shared()).await?;
         faults::point("writer.begun").await?;
         // Waits for a half-dead earlier attempt to end, one way or the other.
-        let claimed = client.execute(&self.connection.claim, &[&self.batch.id.0]).await?;
-        if claimed == 0 && !faults::planted(Bug::BlindRetry) {
+        let claim = client.query_one(&self.connection.claim, &[&self.batch.id.0]).await?;
+        let (claimed, registry_version): (bool, i64) = (claim.get(0), claim.get(1));
+        if !claimed && !faults::planted(Bug::BlindRetry) {
             client.batch_execute("ROLLBACK").await?;
             let settled = self.writer.unsettled.take_if(|(id, _)| *id == self.batch.id);
             let written = settled.map(|(_, written)| written).unwrap_or_default();
             return Ok(Attempt { written, ..Attempt::default() });
+        }
+        if registry_version != self.processed.registry_version {
+            return Err(StoreError::Outdated);
         }
         faults::point("writer.claimed").await?;
         // What is processed again was counted when it came.
