@@ -3,7 +3,10 @@
 
 use rayon::prelude::*;
 
-use crate::model::{Quality, SeriesId, State, Time};
+use crate::{
+    faults::{self, Bug},
+    model::{Quality, SeriesId, State, Time},
+};
 
 /// A reading that is bound for a bucket.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -27,7 +30,11 @@ pub struct Rollup {
 
 /// Readings in any order, each key once, into the state of every bucket they touch; sorted by series and bucket.
 pub fn buckets(mut entries: Vec<Entry>) -> Vec<Rollup> {
-    entries.par_sort_unstable_by_key(|entry| (entry.series, entry.bucket, entry.time));
+    if faults::planted(Bug::ArrivalOrder) {
+        entries.par_sort_by_key(|entry| (entry.series, entry.bucket));
+    } else {
+        entries.par_sort_unstable_by_key(|entry| (entry.series, entry.bucket, entry.time));
+    }
     let groups: Vec<&[Entry]> =
         entries.chunk_by(|a, b| (a.series, a.bucket) == (b.series, b.bucket)).collect();
     groups

@@ -73,13 +73,28 @@ pub fn gateway(topic: &str) -> (Option<&str>, &str) {
     }
 }
 
+/// The number that a gateway wrote as the first member of the first object:
+/// `{"screenline":{"source":"north","epoch":1700000000,"seq":17},...`. Found whatever follows, so that a message of
+/// which nothing else can be read is counted, and its gateway can forget it.
+fn leading_number(payload: &[u8]) -> Option<Number> {
+    const MEMBER: &[u8] = br#"{"screenline":"#;
+    const BYTES_MAX: usize = 256; // of the member's value
+    let object = payload.strip_prefix(b"[").unwrap_or(payload).strip_prefix(MEMBER)?;
+    let end = object.iter().take(BYTES_MAX).position(|byte| *byte == b'}')?;
+    let member = Json::parse(&object[..=end]).ok()?;
+    match (member.get("source")?, member.get("epoch")?, member.get("seq")?) {
+        (Json::Text(source), Json::Int(epoch), Json::Int(seq)) => Number::new(source, *epoch, *seq),
+        _ => None,
+    }
+}
+
 /// Decodes one message by the first source that takes it.
 pub fn message(message: &Message, mapping: &Mapping) -> Verdict {
     let (_, topic) = gateway(&message.topic);
     let mut routes = mapping.routes(topic).peekable();
     let mut verdict = Verdict {
         source: routes.peek().map(|(index, ..)| *index),
-        number: message.number.clone(),
+        number: message.number.clone().or_else(|| leading_number(&message.payload)),
         decoded: Ok(Decoded::default()),
     };
     verdict.decoded = decode(message, routes, &mut verdict);
@@ -129,5 +144,30 @@ fn format(
     match &source.format {
         Format::Json(rules) => mapped::samples(rules, captures, payload, message),
         Format::Senml(rules) => senml::samples(rules, payload, message.received_at),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leading_number_is_found_whatever_follows() {
+        let number = Number::new("north", 1_700_000_000, 17);
+        let member = r#"{"screenline":{"source":"north","epoch":1700000000,"seq":17}"#;
+        for rest in ["}", ",\"v\":1}", ",broken", ",\"v\":NaN}"] {
+            assert_eq!(leading_number(format!("{member}{rest}").as_bytes()), number);
+            assert_eq!(leading_number(format!("[{member}{rest}]").as_bytes()), number);
+        }
+        for other in [
+            "",
+            "{",
+            "[",
+            r#"{"v":1}"#,
+            r#"{"screenline":"#,
+            r#"{"screenline":{"source":"a/b","epoch":1,"seq":1}}"#,
+        ] {
+            assert_eq!(leading_number(other.as_bytes()), None, "{other}");
+        }
     }
 }

@@ -14,6 +14,7 @@ use tokio_postgres::Client;
 
 use crate::{
     aggregate,
+    faults::{self, Bug},
     model::{Level, Series, SeriesId, Time, series::PARTS},
     registry::{self, Registry},
     service::compute,
@@ -124,22 +125,30 @@ impl Roller {
             client.batch_execute("ROLLBACK").await?;
             return Ok(Rolled::default());
         }
+        faults::point("roller.taken").await?;
         // The marks may be of series that another process registered a moment ago.
         Registry::refresh(&self.registry, client).await?;
         let (rollups, read) = match level {
             Level::FiveMinutes => self.roll_readings(client, &marks).await?,
             Level::Hour | Level::Day => self.roll_five_minutes(client, level, &marks).await?,
         };
+        faults::point("roller.read").await?;
+        if faults::planted(Bug::ReadBeforeTake) {
+            tables::delete_marks(client, level, &marks).await?;
+        }
         let parts: BTreeSet<i16> = marks.values().flatten().copied().collect();
         let series = self.series_of(&parts);
         tables::drop_stale(client, level, &marks, &rollups, series.as_deref(), &self.registry).await?;
         let written = tables::replace(client, level, &rollups, &self.registry, &self.zone).await?;
+        faults::point("roller.replaced").await?;
         if level == Level::FiveMinutes {
             for wider in [Level::Hour, Level::Day] {
                 tables::mark(client, wider, &marks, &self.zone).await?;
             }
         }
+        faults::point("roller.before_commit").await?;
         client.batch_execute("COMMIT").await?;
+        faults::point("roller.after_commit").await?;
         let slot = &mut self.buckets_at_once[level.number() as usize];
         let full = *slot <= marks.len() as i64;
         *slot = match read {

@@ -1,6 +1,7 @@
 //! The tables: connect, migrate, write a batch in one transaction, read readings back.
 
 mod account;
+mod bisect;
 mod connect;
 mod copy;
 mod lock;
@@ -59,6 +60,14 @@ impl StoreError {
             }
             _ => false,
         }
+    }
+
+    /// Whether the server refuses what was sent, and would refuse it again: a wrong value (class 22), a broken rule other
+    /// than a key (23), a limit of the server (54).
+    fn refuses_data(&self) -> bool {
+        let StoreError::Database(error) = self else { return false };
+        let refuses = |code: &SqlState| ["22", "23", "54"].iter().any(|class| code.code().starts_with(class));
+        error.code().is_some_and(refuses) && !self.is_duplicate_key()
     }
 
     fn is_duplicate_key(&self) -> bool {

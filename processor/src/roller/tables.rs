@@ -8,6 +8,7 @@ use tokio_postgres::Client;
 use super::{Marks, ROLLER_LOCK};
 use crate::{
     aggregate::Rollup,
+    faults::{self, Bug},
     model::{Level, Quality, SeriesId, State, Time, state::Values},
     registry::{self, Registry},
     store::{Counts, StoreError, read_copy},
@@ -29,24 +30,30 @@ pub(super) async fn take_marks(
     open: Time,
     buckets: i64,
 ) -> Result<Marks, StoreError> {
-    let rows = client
-        .query(
-            "WITH taken AS (
-                 DELETE FROM dirty
-                 WHERE level = $1 AND bucket IN (
-                     SELECT DISTINCT bucket FROM dirty WHERE level = $1 AND bucket < $2 ORDER BY bucket LIMIT $3
-                 )
-                 RETURNING bucket, part
-             )
-             SELECT DISTINCT bucket, part FROM taken",
-            &[&level.number(), &open.timestamp(), &buckets],
+    let oldest =
+        "SELECT DISTINCT bucket FROM dirty WHERE level = $1 AND bucket < $2 ORDER BY bucket LIMIT $3";
+    let statement = if faults::planted(Bug::ReadBeforeTake) {
+        format!("SELECT DISTINCT bucket, part FROM dirty WHERE level = $1 AND bucket IN ({oldest})")
+    } else {
+        format!(
+            "WITH taken AS (DELETE FROM dirty WHERE level = $1 AND bucket IN ({oldest}) RETURNING bucket, part)
+             SELECT DISTINCT bucket, part FROM taken"
         )
-        .await?;
+    };
+    let rows = client.query(&statement, &[&level.number(), &open.timestamp(), &buckets]).await?;
     let mut marks = Marks::new();
     for row in rows {
         marks.entry(row.get::<_, Timestamp>(0).into()).or_default().insert(row.get(1));
     }
     Ok(marks)
+}
+
+/// Deletes the marks of some buckets, new ones too.
+pub(super) async fn delete_marks(client: &Client, level: Level, marks: &Marks) -> Result<(), StoreError> {
+    let buckets: Vec<Timestamp> = marks.keys().map(|bucket| bucket.timestamp()).collect();
+    let delete = "DELETE FROM dirty WHERE level = $1 AND bucket = ANY($2)";
+    client.execute(delete, &[&level.number(), &buckets]).await?;
+    Ok(())
 }
 
 /// Marks the wider buckets that hold some five-minute buckets.
@@ -199,17 +206,22 @@ pub(super) async fn replace(
         _ => ("", "", ""),
     };
     let columns = "bucket, series_id, count, flagged, late, expected, sum, residue, min, max, first, first_time, last, last_time";
-    let updates: Vec<String> =
-        columns.split(", ").skip(2).map(|column| format!("{column} = excluded.{column}")).collect();
+    let table = level.table();
+    let update = |column: &str| match column {
+        "count" | "flagged" | "sum" if faults::planted(Bug::Increment) => {
+            format!("{column} = {table}.{column} + excluded.{column}")
+        }
+        _ => format!("{column} = excluded.{column}"),
+    };
+    let updates: Vec<String> = columns.split(", ").skip(2).map(update).collect();
     let statement = format!(
-        "INSERT INTO {} ({columns}{day_columns})
+        "INSERT INTO {table} ({columns}{day_columns})
          SELECT {columns}{day_values}
          FROM unnest($1::timestamptz[], $2::int4[], $3::int8[], $4::int8[], $5::int8[], $6::float8[], $7::float8[],
                      $8::float8[], $9::float8[], $10::float8[], $11::float8[], $12::timestamptz[], $13::float8[],
                      $14::timestamptz[], $15::timestamptz[])
               AS new ({columns}, ends)
          ON CONFLICT (bucket, series_id) DO UPDATE SET {}{day_update}",
-        level.table(),
         updates.join(", ")
     );
     let statement = client.prepare(&statement).await?;

@@ -33,6 +33,11 @@ impl Partitions {
         Partitions { level, known: Default::default(), allowance: BURST, refilled: Instant::now() }
     }
 
+    /// Looks at every day again: one that was there may have been dropped.
+    pub fn forget(&mut self) {
+        self.known = Default::default();
+    }
+
     /// # Errors
     /// The database fails.
     pub async fn ensure(

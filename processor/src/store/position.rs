@@ -38,11 +38,23 @@ const RANGES_MAX: usize = 1_000;
 
 /// Where the sources of a batch stand, with their rows locked: no other writer commits their numbers meanwhile.
 pub struct Positions {
-    stands: BTreeMap<(String, i64), Stand>,
+    stands: BTreeMap<Publisher, Stand>,
     /// Messages of the batch that are repeats: their readings are stored already.
     pub repeats: HashSet<u32>,
     /// Messages whose number came before with another payload.
     pub reused: HashSet<u32>,
+}
+
+/// A source and its epoch.
+type Publisher = (String, i64);
+
+/// A numbered message of the batch.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Came {
+    seq: i64,
+    /// Of its topic and payload.
+    hash: i64,
+    message: u32,
 }
 
 #[derive(Default)]
@@ -51,8 +63,8 @@ struct Stand {
     rejected: i64,
     reused: i64,
     untracked: i64,
-    /// New in this batch: number, payload hash, message.
-    new: Vec<(i64, i64, u32)>,
+    /// Not seen before this batch.
+    new: Vec<Came>,
 }
 
 impl Positions {
@@ -72,10 +84,10 @@ impl Positions {
 
     /// Locks the rows of the batch's sources and tells its messages apart.
     pub(super) async fn take(client: &Client, batch: &Batch, fates: &[Fate]) -> Result<Self, StoreError> {
-        let mut numbered: BTreeMap<(String, i64), Vec<(i64, i64, u32)>> = BTreeMap::new();
+        let mut numbered: BTreeMap<Publisher, Vec<Came>> = BTreeMap::new();
         for (i, fate) in fates.iter().enumerate() {
             if let Some(Number { source, epoch, seq }) = &fate.number {
-                let came = (*seq, fingerprint(&batch.messages[i]), i as u32);
+                let came = Came { seq: *seq, hash: fingerprint(&batch.messages[i]), message: i as u32 };
                 numbered.entry((source.to_string(), *epoch)).or_default().push(came);
             }
         }
@@ -94,16 +106,17 @@ impl Positions {
     async fn sort_out(
         &mut self,
         client: &Client,
-        key: &(String, i64),
-        came: Vec<(i64, i64, u32)>,
+        key: &Publisher,
+        came: Vec<Came>,
     ) -> Result<(), StoreError> {
         let stand = self.stands.get_mut(key).ok_or_else(|| {
             StoreError::Unfit(format!("source_position lacks {} while its row is locked", key.0))
         })?;
         let again: Vec<i64> =
-            came.iter().map(|(seq, ..)| *seq).filter(|seq| stand.seen.contains(*seq)).collect();
+            came.iter().map(|came| came.seq).filter(|seq| stand.seen.contains(*seq)).collect();
         let mut remembered = remembered(client, key, &again).await?;
-        for (seq, hash, message) in came {
+        for came in came {
+            let Came { seq, hash, message } = came;
             if stand.seen.contains(seq) {
                 match remembered.get(&seq) {
                     Some(kept) if *kept == hash => {
@@ -117,7 +130,7 @@ impl Positions {
                 }
             } else if stand.seen.insert(seq, RANGES_MAX) {
                 remembered.insert(seq, hash);
-                stand.new.push((seq, hash, message));
+                stand.new.push(came);
             } else {
                 stand.untracked += 1;
             }
@@ -138,9 +151,8 @@ impl Positions {
         let mut hours: BTreeMap<(String, i64, Time), (i64, i64)> = BTreeMap::new();
         for ((source, epoch), stand) in &mut self.stands {
             stand.new.sort_unstable();
-            stand.rejected +=
-                stand.new.iter().filter(|(.., message)| refused.contains(message)).count() as i64;
-            for (seq, _, message) in &stand.new {
+            stand.rejected += stand.new.iter().filter(|came| refused.contains(&came.message)).count() as i64;
+            for Came { seq, message, .. } in &stand.new {
                 let hour = batch.messages[*message as usize].received_at.floor(HOUR);
                 let span = hours.entry((source.clone(), *epoch, hour)).or_insert((*seq, *seq));
                 *span = (span.0.min(*seq), span.1.max(*seq));
@@ -160,8 +172,8 @@ impl Positions {
             rejected.push(stand.rejected);
             reused.push(stand.reused);
             untracked.push(stand.untracked);
-            seqs.push(list(&mut stand.new.iter().map(|(seq, ..)| *seq)));
-            hashes.push(list(&mut stand.new.iter().map(|(_, hash, _)| *hash)));
+            seqs.push(list(&mut stand.new.iter().map(|came| came.seq)));
+            hashes.push(list(&mut stand.new.iter().map(|came| came.hash)));
         }
         // One statement: a round trip costs more than a row. Ranges and lists travel as text, which the driver knows.
         client
@@ -203,8 +215,8 @@ impl Positions {
 /// Locks rows in one order, so that writers wait for each other in a line and never in a ring.
 async fn lock(
     client: &Client,
-    keys: impl Iterator<Item = &(String, i64)>,
-) -> Result<BTreeMap<(String, i64), Stand>, StoreError> {
+    keys: impl Iterator<Item = &Publisher>,
+) -> Result<BTreeMap<Publisher, Stand>, StoreError> {
     let (sources, epochs): (Vec<&str>, Vec<i64>) =
         keys.map(|(source, epoch)| (source.as_str(), *epoch)).unzip();
     let select = "SELECT p.source, p.epoch, p.seen::text, p.rejected, p.reused, p.untracked
@@ -227,7 +239,7 @@ async fn lock(
     rows.iter().map(read).collect()
 }
 
-fn read(row: &tokio_postgres::Row) -> Result<((String, i64), Stand), StoreError> {
+fn read(row: &tokio_postgres::Row) -> Result<(Publisher, Stand), StoreError> {
     let stand = Stand {
         seen: row.get::<_, &str>(2).parse().map_err(StoreError::Unfit)?,
         rejected: row.get(3),
@@ -238,7 +250,7 @@ fn read(row: &tokio_postgres::Row) -> Result<((String, i64), Stand), StoreError>
     Ok(((row.get(0), row.get(1)), stand))
 }
 
-fn position((source, epoch): &(String, i64), stand: &Stand) -> Position {
+fn position((source, epoch): &Publisher, stand: &Stand) -> Position {
     Position {
         source: source.clone(),
         epoch: *epoch,
@@ -255,7 +267,7 @@ fn position((source, epoch): &(String, i64), stand: &Stand) -> Position {
 /// again, so nothing is held in memory and two processes agree.
 async fn remembered(
     client: &Client,
-    (source, epoch): &(String, i64),
+    (source, epoch): &Publisher,
     seqs: &[i64],
 ) -> Result<HashMap<i64, i64>, StoreError> {
     let (Some(first), Some(last)) = (seqs.iter().min(), seqs.iter().max()) else { return Ok(HashMap::new()) };

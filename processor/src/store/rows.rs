@@ -1,4 +1,4 @@
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 
 use super::{CopyFrames, StoreError};
 use crate::model::{Batch, Event, Quality, Reading, SeriesId, Time, reading::fingerprint_of_value};
@@ -53,6 +53,35 @@ pub async fn copy<F: Fact>(
         return Ok(());
     }
     Err(StoreError::Unfit(format!("{}: sent {} rows, {taken} were taken", F::TABLE, facts.len())))
+}
+
+/// The fingerprints of those keys that are stored already; the facts are sorted by key.
+///
+/// # Errors
+/// The database fails.
+pub async fn kept<F: Fact>(
+    client: &tokio_postgres::Client,
+    facts: &[&F],
+) -> Result<HashMap<Key, i64>, StoreError> {
+    let (Some(first), Some(last)) = (facts.first(), facts.last()) else { return Ok(HashMap::new()) };
+    let times: Vec<_> = facts.iter().map(|fact| fact.key().time.timestamp()).collect();
+    let series: Vec<_> = facts.iter().map(|fact| fact.key().series.0).collect();
+    let events: Vec<_> = facts.iter().map(|fact| fact.key().event).collect();
+    let compared: Vec<String> = F::COMPARED.split(", ").map(|column| format!("k.{column}")).collect();
+    // The span as literals: only its days are planned for.
+    let select = format!(
+        "SELECT {key}, {compared}
+         FROM unnest($1::timestamptz[], $2::int4[], $3::int8[]) AS sent (time, series_id, event_id)
+         JOIN {table} k USING ({key})
+         WHERE '{from}' <= k.time AND k.time <= '{to}'",
+        key = F::KEY,
+        compared = compared.join(", "),
+        table = F::TABLE,
+        from = first.key().time,
+        to = last.key().time,
+    );
+    let rows = client.query(&select, &[&times, &series, &events]).await?;
+    Ok(rows.iter().map(F::kept).collect())
 }
 
 fn time_of(row: &tokio_postgres::Row, column: usize) -> Time {

@@ -1,31 +1,29 @@
 //! A batch is one transaction: facts, marks, rejections, conflicts and the ledger commit together or not at all.
 
+mod sift;
+mod transaction;
+
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    borrow::Cow,
+    collections::BTreeSet,
     sync::{Arc, RwLock},
 };
 
-use tokio_postgres::{Client, Statement, types::ToSql};
-use tracing::debug;
+use tokio_postgres::{Client, Statement};
+use tracing::{debug, warn};
 
+use self::{
+    sift::Sifted,
+    transaction::{Attempt, Transaction},
+};
 use super::{
-    Counts, Level, Position, StoreError, connect, lock,
-    partition::Partitions,
-    position::Positions,
-    recent::RecentKeys,
-    reject::{self, Kept, Row},
-    rows::{self, Fact, Key},
-    settle::{self, Settlement},
-    suspicion::Suspicion,
-    tally::Tally,
+    Counts, Level, Position, StoreError, bisect, connect, partition::Partitions, recent::RecentKeys,
+    rows::Key, settle::Settlement, suspicion::Suspicion,
 };
 use crate::{
     faults::{self, Bug},
-    model::{
-        Batch, BatchId, Event, Proposal, Quality, Reading, SeriesId, Time,
-        bucket::{FIVE_MINUTES, HOUR},
-    },
-    process::{Outcome, Processed, Rejection},
+    model::{Batch, BatchId, Proposal, Reason},
+    process::Processed,
     registry::{self, Registry},
 };
 
@@ -138,12 +136,55 @@ impl Writer {
         processed: &Processed,
         settlement: Option<&Settlement>,
     ) -> Result<Written, StoreError> {
+        match self.attempt(batch, processed, settlement).await {
+            Err(error) if error.refuses_data() => {
+                // A day that another process dropped meanwhile looks like a refused row.
+                self.partitions.forget();
+                self.write_without_refused(batch, processed, settlement).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Each round takes at least one refused row out of the batch.
+    async fn write_without_refused(
+        &mut self,
+        batch: &Batch,
+        processed: &Processed,
+        settlement: Option<&Settlement>,
+    ) -> Result<Written, StoreError> {
+        let mut rest = Cow::Borrowed(processed);
+        loop {
+            let error = match self.attempt(batch, &rest, settlement).await {
+                Err(error) if error.refuses_data() => error,
+                outcome => return outcome,
+            };
+            let connection = self.take_connection().await?;
+            let Some(less) = bisect::without_refused(&connection.client, batch, &rest).await? else {
+                return Err(error);
+            };
+            self.connection = Some(connection);
+            let refused = rest.readings.len() + rest.events.len() - less.readings.len() - less.events.len();
+            warn!(%error, refused, "the database refuses rows of a batch: they become rejections");
+            metrics::counter!("screenline_rejections_total", "reason" => Reason::Unstorable.as_str())
+                .increment((less.rejections.len() - rest.rejections.len()) as u64);
+            rest = Cow::Owned(less);
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        batch: &Batch,
+        processed: &Processed,
+        settlement: Option<&Settlement>,
+    ) -> Result<Written, StoreError> {
         let mut connection = self.take_connection().await?;
         let readings = Sifted::new(processed.readings.iter(), &self.recent);
         let events = Sifted::new(processed.events.iter(), &self.recent);
         let times = |key: Key| key.time;
         self.partitions.ensure(&mut connection.client, "reading", readings.keys().map(times)).await?;
         self.partitions.ensure(&mut connection.client, "event", events.keys().map(times)).await?;
+        faults::point("partition.made").await?;
 
         let sources = batch_sources(processed);
         let mut look_up = self.suspicion.advises_look_up(&sources);
@@ -212,379 +253,6 @@ impl Connection {
         );
         let account = client.prepare(&account).await?;
         Ok(Connection { client, claim, mark, account })
-    }
-}
-
-/// The facts of a batch, sorted by key, told apart by what is known without the database.
-struct Sifted<'f, F> {
-    /// One a key; not known to be stored.
-    fresh: Vec<&'f F>,
-    duplicates: Vec<&'f F>,
-    /// Another value than the kept one, or than an earlier one of this batch.
-    conflicts: Vec<&'f F>,
-}
-
-impl<'f, F: Fact> Sifted<'f, F> {
-    fn new(facts: impl Iterator<Item = &'f F>, recent: &RecentKeys) -> Self {
-        let mut sorted: Vec<&F> = facts.collect();
-        sorted.sort_by_key(|fact| (fact.key(), fact.message())); // stable: the first to arrive stays
-        let mut sifted: Sifted<'f, F> =
-            Sifted { fresh: Vec::with_capacity(sorted.len()), duplicates: Vec::new(), conflicts: Vec::new() };
-        for fact in sorted {
-            let key = fact.key();
-            let before =
-                sifted.fresh.last().filter(|before| before.key() == key).map(|before| before.fingerprint());
-            match before.or_else(|| recent.get(&key)) {
-                None => sifted.fresh.push(fact),
-                Some(kept) if kept == fact.fingerprint() => sifted.duplicates.push(fact),
-                Some(_) => sifted.conflicts.push(fact),
-            }
-        }
-        sifted
-    }
-
-    fn keys(&self) -> impl Iterator<Item = Key> {
-        self.fresh.iter().map(|fact| fact.key())
-    }
-}
-
-/// One attempt at a batch.
-struct Transaction<'t> {
-    writer: &'t mut Writer,
-    connection: &'t Connection,
-    batch: &'t Batch,
-    processed: &'t Processed,
-    /// Of a batch that is redriven.
-    settlement: Option<&'t Settlement>,
-}
-
-#[derive(Default)]
-struct Attempt {
-    written: Written,
-    repeats_found: bool,
-    /// The keys that are now certainly stored, with what is stored under them.
-    known: Vec<(Key, i64)>,
-}
-
-/// Where the facts of one table went.
-struct Placed<'f, F> {
-    stored: Vec<&'f F>,
-    duplicates: Vec<&'f F>,
-    conflicts: Vec<&'f F>,
-    /// Keys that were there before, with what is stored under them.
-    kept: HashMap<Key, i64>,
-}
-
-impl Transaction<'_> {
-    async fn run(
-        &mut self,
-        readings: &Sifted<'_, Reading>,
-        events: &Sifted<'_, Event>,
-        look_up: bool,
-    ) -> Result<Attempt, StoreError> {
-        let client = &self.connection.client;
-        client.batch_execute(&lock::begin_shared()).await?;
-        faults::point("writer.begun").await?;
-        // Waits for a half-dead earlier attempt to end, one way or the other.
-        let claim = client.query_one(&self.connection.claim, &[&self.batch.id.0]).await?;
-        let (claimed, registry_version): (bool, i64) = (claim.get(0), claim.get(1));
-        if !claimed && !faults::planted(Bug::BlindRetry) {
-            client.batch_execute("ROLLBACK").await?;
-            let settled = self.writer.unsettled.take_if(|(id, _)| *id == self.batch.id);
-            let written = settled.map(|(_, written)| written).unwrap_or_default();
-            return Ok(Attempt { written, ..Attempt::default() });
-        }
-        if registry_version != self.processed.registry_version {
-            return Err(StoreError::Outdated);
-        }
-        faults::point("writer.claimed").await?;
-        // What is processed again was counted when it came.
-        let counted = if self.settlement.is_some() { &[] } else { self.processed.fates.as_slice() };
-        let positions = Positions::take(client, self.batch, counted).await?;
-        let (new_readings, new_events) =
-            (self.unrepeated(readings, &positions), self.unrepeated(events, &positions));
-        let (readings, events) =
-            (new_readings.as_ref().unwrap_or(readings), new_events.as_ref().unwrap_or(events));
-        let fresh = readings.fresh.len() + events.fresh.len();
-        let readings = self.place(readings, look_up).await?;
-        let events = self.place(events, look_up).await?;
-        let repeats_found = readings.stored.len() + events.stored.len() < fresh;
-        faults::point("writer.copied").await?;
-
-        let mut tally = self.messages(&positions);
-        self.count(&mut tally, &readings).await?;
-        self.count(&mut tally, &events).await?;
-        self.reject(&mut tally, &positions).await?;
-        self.account(&tally).await?;
-        let refused = self.processed.rejections.iter().map(|rejection| rejection.message).collect();
-        let positions = positions.commit(client, self.batch, &refused).await?;
-        if !faults::planted(Bug::MarksApart) {
-            self.mark(&readings.stored, &events.stored).await?;
-        }
-        faults::point("writer.counted").await?;
-
-        let events_stored = events.stored.len() as i64;
-        let written = Written { counts: tally.total(), events: events_stored, looked_up: look_up, positions };
-        self.writer.unsettled = Some((self.batch.id, written.clone()));
-        faults::point("writer.before_commit").await?;
-        client.batch_execute("COMMIT").await?;
-        faults::point("writer.after_commit").await?;
-        if faults::planted(Bug::MarksApart) {
-            self.mark(&readings.stored, &events.stored).await?;
-        }
-        let kept = readings.kept.iter().chain(&events.kept).map(|(key, fingerprint)| (*key, *fingerprint));
-        let stored_readings =
-            readings.stored.iter().map(|reading| (reading.key(), Fact::fingerprint(*reading)));
-        let stored_events = events.stored.iter().map(|event| (event.key(), Fact::fingerprint(*event)));
-        let known = kept.chain(stored_readings).chain(stored_events).collect();
-        Ok(Attempt { written, repeats_found, known })
-    }
-
-    /// The facts without those of messages that were committed before, where there are such messages. Sifted anew: the
-    /// first of a key may be a repeat, and the next one with its key not.
-    fn unrepeated<'f, F: Fact>(
-        &self,
-        sifted: &Sifted<'f, F>,
-        positions: &Positions,
-    ) -> Option<Sifted<'f, F>> {
-        let all = [&sifted.fresh, &sifted.duplicates, &sifted.conflicts].into_iter().flatten().copied();
-        let kept = all.filter(|fact| !positions.repeats.contains(&fact.message()));
-        (!positions.repeats.is_empty()).then(|| Sifted::new(kept, &self.writer.recent))
-    }
-
-    /// Stores what is new, by COPY straight into the table, which fails as a whole when a key is there already; so where
-    /// repeats are likely, the keys are looked up first, at half the cost of a temporary table and ON CONFLICT.
-    async fn place<'f, F: Fact>(
-        &self,
-        sifted: &Sifted<'f, F>,
-        look_up: bool,
-    ) -> Result<Placed<'f, F>, StoreError> {
-        let kept = if look_up { self.kept(&sifted.fresh).await? } else { HashMap::new() };
-        let duplicates = sifted.duplicates.clone();
-        let mut placed = Placed { stored: Vec::new(), duplicates, conflicts: Vec::new(), kept };
-        for fact in &sifted.fresh {
-            match placed.kept.get(&fact.key()) {
-                None => placed.stored.push(*fact),
-                Some(kept) if *kept == fact.fingerprint() => placed.duplicates.push(fact),
-                Some(_) => placed.conflicts.push(fact),
-            }
-        }
-        // They differ from an earlier one of this batch, which may itself differ from what is stored.
-        for fact in &sifted.conflicts {
-            match placed.kept.get(&fact.key()) {
-                Some(kept) if *kept == fact.fingerprint() => placed.duplicates.push(fact),
-                _ => placed.conflicts.push(fact),
-            }
-        }
-        if placed.stored.is_empty() {
-            return Ok(placed);
-        }
-        rows::copy(&self.connection.client, self.batch, &placed.stored).await?;
-        Ok(placed)
-    }
-
-    /// The fingerprints of those keys that are stored already.
-    async fn kept<F: Fact>(&self, facts: &[&F]) -> Result<HashMap<Key, i64>, StoreError> {
-        let (Some(first), Some(last)) = (facts.first(), facts.last()) else { return Ok(HashMap::new()) };
-        let times: Vec<_> = facts.iter().map(|fact| fact.key().time.timestamp()).collect();
-        let series: Vec<_> = facts.iter().map(|fact| fact.key().series.0).collect();
-        let events: Vec<_> = facts.iter().map(|fact| fact.key().event).collect();
-        let compared: Vec<String> = F::COMPARED.split(", ").map(|column| format!("k.{column}")).collect();
-        // The span as literals: only its days are planned for.
-        let select = format!(
-            "SELECT {key}, {compared}
-             FROM unnest($1::timestamptz[], $2::int4[], $3::int8[]) AS sent (time, series_id, event_id)
-             JOIN {table} k USING ({key})
-             WHERE '{from}' <= k.time AND k.time <= '{to}'",
-            key = F::KEY,
-            compared = compared.join(", "),
-            table = F::TABLE,
-            from = first.key().time,
-            to = last.key().time,
-        );
-        let rows = self.connection.client.query(&select, &[&times, &series, &events]).await?;
-        Ok(rows.iter().map(F::kept).collect())
-    }
-
-    /// The ledger's message side, and the readings found.
-    fn messages(&self, positions: &Positions) -> Tally<'_> {
-        let fates = &self.processed.fates;
-        let mut tally = Tally::new((0..fates.len()).map(|i| (self.source_of(i as u32), self.hour(i))));
-        for (i, fate) in (0..).zip(fates) {
-            let line = tally.of(i);
-            line.received += 1;
-            line.reused += i64::from(positions.reused.contains(&i));
-            if positions.repeats.contains(&i) {
-                line.repeated += 1;
-                continue;
-            }
-            line.decoded += i64::from(fate.decoded);
-            match fate.outcome {
-                Outcome::Accepted => line.accepted += 1,
-                Outcome::Ignored => line.ignored += 1,
-                Outcome::Rejected => line.rejected_messages += 1,
-            }
-        }
-        if 0 < self.batch.shed && !fates.is_empty() {
-            let shed = Counts { shed: self.batch.shed as i64, ..Counts::default() };
-            tally.add(SHED, self.hour(0), shed);
-        }
-        tally
-    }
-
-    async fn count<F: Fact>(&self, tally: &mut Tally<'_>, placed: &Placed<'_, F>) -> Result<(), StoreError> {
-        for fact in &placed.stored {
-            let line = tally.of(fact.message());
-            line.stored += 1;
-            line.late += i64::from(fact.quality().intersects(Quality::LATE));
-        }
-        for fact in &placed.duplicates {
-            tally.of(fact.message()).duplicate += 1;
-        }
-        let mut new = self.keep_conflicts(&placed.conflicts).await?;
-        for fact in &placed.conflicts {
-            let line = tally.of(fact.message());
-            // A repeat of a known conflict is a duplicate.
-            if new.remove(&(fact.key(), fact.fingerprint())) {
-                line.conflict += 1;
-            } else {
-                line.duplicate += 1;
-            }
-        }
-        Ok(())
-    }
-
-    async fn keep_conflicts<F: Fact>(&self, conflicts: &[&F]) -> Result<HashSet<(Key, i64)>, StoreError> {
-        if conflicts.is_empty() {
-            return Ok(HashSet::new());
-        }
-        let message = |fact: &&F| &self.batch.messages[fact.message() as usize];
-        let times: Vec<_> = conflicts.iter().map(|fact| fact.key().time.timestamp()).collect();
-        let series: Vec<_> = conflicts.iter().map(|fact| fact.key().series.0).collect();
-        let events: Vec<_> = conflicts.iter().map(|fact| F::IS_EVENT.then_some(fact.key().event)).collect();
-        let values: Vec<_> = conflicts.iter().map(|fact| fact.conflicting().0).collect();
-        let details: Vec<_> =
-            conflicts.iter().map(|fact| fact.conflicting().1.map(|text| text.into_owned())).collect();
-        let received: Vec<_> = conflicts.iter().map(|fact| message(fact).received_at.timestamp()).collect();
-        let sources: Vec<_> = conflicts.iter().map(|fact| self.source_of(fact.message())).collect();
-        let fingerprints: Vec<_> = conflicts.iter().map(|fact| fact.fingerprint()).collect();
-        let (table, kept_value) = (F::TABLE, F::KEPT_VALUE);
-        let same_event = if F::IS_EVENT { "AND k.event_id = c.event_id" } else { "" };
-        let insert = format!(
-            "INSERT INTO conflict (time, series_id, event_id, value, kept_value, detail, received_at, source, fingerprint)
-             SELECT c.time, c.series_id, c.event_id, c.value, k.{kept_value}, c.detail, c.received_at, c.source, c.fingerprint
-             FROM unnest($1::timestamptz[], $2::int4[], $3::int8[], $4::float8[], $5::text[], $6::timestamptz[], $7::text[], $8::int8[])
-                 AS c (time, series_id, event_id, value, detail, received_at, source, fingerprint)
-             LEFT JOIN {table} k ON k.time = c.time AND k.series_id = c.series_id {same_event}
-             ON CONFLICT DO NOTHING
-             RETURNING time, series_id, coalesce(event_id, 0), fingerprint"
-        );
-        let rows = self
-            .connection
-            .client
-            .query(
-                &insert,
-                &[&times, &series, &events, &values, &details, &received, &sources, &fingerprints],
-            )
-            .await?;
-        let key = |row: &tokio_postgres::Row| Key {
-            time: row.get::<_, jiff::Timestamp>(0).into(),
-            series: SeriesId(row.get(1)),
-            event: row.get(2),
-        };
-        Ok(rows.iter().map(|row| (key(row), row.get(3))).collect())
-    }
-
-    /// Keeps what was refused; a repeat of a known rejection is a repeated message, or a duplicate reading.
-    async fn reject(&self, tally: &mut Tally<'_>, positions: &Positions) -> Result<(), StoreError> {
-        let client = &self.connection.client;
-        let rejections = self.processed.rejections.iter();
-        let rejections = rejections.filter(|rejection| !positions.repeats.contains(&rejection.message));
-        if let Some(settlement) = self.settlement {
-            rejections.for_each(|rejection| count_rejection(tally, rejection, Kept::Before));
-            return settlement.apply(client, &self.processed.rejections).await;
-        }
-        let rows = rejections.map(|rejection| Row {
-            rejection,
-            message: &self.batch.messages[rejection.message as usize],
-            source: self.source_of(rejection.message),
-        });
-        let rows: Vec<Row<'_>> = rows.collect();
-        for (row, kept) in rows.iter().zip(reject::keep(client, &rows).await?) {
-            count_rejection(tally, row.rejection, kept);
-        }
-        Ok(())
-    }
-
-    /// Marks every five-minute bucket that gained a fact.
-    async fn mark(&self, readings: &[&Reading], events: &[&Event]) -> Result<(), StoreError> {
-        let mut marks: BTreeSet<(Time, i16)> = BTreeSet::new();
-        {
-            let registry = registry::read(&self.writer.registry);
-            let facts =
-                readings.iter().map(|r| (r.time, r.series)).chain(events.iter().map(|e| (e.time, e.series)));
-            let mut last = None;
-            for (time, id) in facts {
-                let series = registry.series(id).ok_or_else(|| {
-                    StoreError::Unfit(format!("series {} left the registry while a batch was written", id.0))
-                })?;
-                let starts = if faults::planted(Bug::MarkByEnd) { time } else { series.bucket_time(time) };
-                let bucket = starts.floor(FIVE_MINUTES);
-                let mark = (bucket, series.part);
-                if last != Some(mark) {
-                    marks.insert(mark);
-                    last = Some(mark);
-                }
-            }
-        }
-        if marks.is_empty() {
-            return Ok(());
-        }
-        let buckets: Vec<_> = marks.iter().map(|(bucket, _)| bucket.timestamp()).collect();
-        let parts: Vec<i16> = marks.iter().map(|(_, part)| *part).collect();
-        self.connection.client.execute(&self.connection.mark, &[&buckets, &parts, &self.batch.id.0]).await?;
-        Ok(())
-    }
-
-    async fn account(&self, tally: &Tally<'_>) -> Result<(), StoreError> {
-        let sources: Vec<&str> = tally.lines().iter().map(|line| line.source).collect();
-        let hours: Vec<_> =
-            tally.lines().iter().map(|line| Time::from_micros(line.hour).timestamp()).collect();
-        let mut columns = vec![Vec::new(); Counts::COLUMNS.len()];
-        for line in tally.lines() {
-            columns.iter_mut().zip(line.counts.values()).for_each(|(column, value)| column.push(value));
-        }
-        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&sources, &hours];
-        parameters.extend(columns.iter().map(|column| column as &(dyn ToSql + Sync)));
-        self.connection.client.execute(&self.connection.account, &parameters).await?;
-        Ok(())
-    }
-
-    fn hour(&self, message: usize) -> i64 {
-        self.batch.messages[message].received_at.floor(HOUR).micros()
-    }
-
-    /// Whose messages the ledger counts it with: the publisher that counts them, else the mapping's source.
-    fn source_of(&self, message: u32) -> &str {
-        let fate = &self.processed.fates[message as usize];
-        match (self.settlement, &fate.number) {
-            (Some(_), _) => settle::SOURCE,
-            (None, Some(number)) => &number.source,
-            (None, None) => self.writer.source_name(fate.source),
-        }
-    }
-}
-
-fn count_rejection(tally: &mut Tally<'_>, rejection: &Rejection, kept: Kept) {
-    let line = tally.of(rejection.message);
-    line.unkept += i64::from(kept == Kept::No);
-    match (kept, rejection.readings) {
-        (Kept::New | Kept::No, readings) => line.rejected += i64::from(readings),
-        (Kept::Before, 0) => {
-            line.rejected_messages -= 1;
-            line.repeated += 1;
-        }
-        (Kept::Before, readings) => line.duplicate += i64::from(readings),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod account;
 mod broker;
+mod contract;
 mod crash;
 mod launcher;
 mod rabbitmq;
