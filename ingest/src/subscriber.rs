@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Taken beside the mapped topics, so that a sensor without a mapping becomes a rejection and not a silence.
-const ALWAYS: [&str; 1] = ["city/#"];
+const ALWAYS: [&str; 2] = ["city/#", "gateway/#"];
 
 /// Keeps a subscribed connection to the broker for as long as the service lives.
 pub struct Subscriber {
