@@ -18,6 +18,15 @@ pub fn describe() {
     describe_counter!("screenline_messages_received_total", "Messages committed, whatever became of them");
     describe_counter!("screenline_messages_rejected_total", "Messages of which nothing could be used");
     describe_counter!("screenline_messages_ignored_total", "Messages without a reading");
+    describe_counter!("screenline_messages_repeated_total", "Messages committed before, or rejected before");
+    describe_counter!(
+        "screenline_numbers_reused_total",
+        "Numbers of publishers that came again with another payload"
+    );
+    describe_counter!(
+        "screenline_rejections_unkept_total",
+        "Rejections counted and not kept: too many of their source"
+    );
     describe_counter!("screenline_readings_decoded_total", "Readings and events found in messages");
     describe_counter!("screenline_readings_stored_total", "Readings and events stored");
     describe_counter!("screenline_readings_duplicate_total", "Readings and events that were there already");
@@ -74,6 +83,9 @@ pub fn count(written: &Written, processed: &Processed) {
     add("screenline_messages_received_total", counts.received);
     add("screenline_messages_rejected_total", counts.rejected_messages);
     add("screenline_messages_ignored_total", counts.ignored);
+    add("screenline_messages_repeated_total", counts.repeated);
+    add("screenline_numbers_reused_total", counts.reused);
+    add("screenline_rejections_unkept_total", counts.unkept);
     add("screenline_readings_decoded_total", counts.decoded);
     add("screenline_readings_stored_total", counts.stored);
     add("screenline_readings_duplicate_total", counts.duplicate);

@@ -1,7 +1,7 @@
 use tokio_postgres::Client;
 
 use super::{Registry, write};
-use crate::{model::Proposal, store::StoreError};
+use crate::{faults, model::Proposal, store::StoreError};
 
 /// Takes proposed series in, their sensors marked unreviewed, in a transaction of its own: it must not hold up
 /// other writers as long as a batch does.
@@ -50,6 +50,7 @@ pub async fn register(
         )
         .await?;
     transaction.commit().await?;
+    faults::point("registry.registered").await?;
     write(registry).add_rows(&rows);
     Ok(())
 }

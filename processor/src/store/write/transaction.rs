@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use jiff::Timestamp;
 use tokio_postgres::types::ToSql;
 
 use super::{Connection, SHED, Writer, Written, sift::Sifted};
@@ -178,9 +179,14 @@ impl Transaction<'_> {
                 Outcome::Rejected => line.rejected_messages += 1,
             }
         }
-        if 0 < self.batch.shed && !fates.is_empty() {
+        if 0 < self.batch.shed {
+            let at = self
+                .batch
+                .messages
+                .first()
+                .map_or_else(|| Timestamp::now().into(), |first| first.received_at);
             let shed = Counts { shed: self.batch.shed as i64, ..Counts::default() };
-            tally.add(SHED, self.hour(0), shed);
+            tally.add(SHED, at.floor(HOUR).micros(), shed);
         }
         tally
     }
