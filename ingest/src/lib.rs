@@ -11,6 +11,7 @@
 //! - `session`: one connection, over MQTT 5 or 3.1.1
 //! - `subscriber`: the task that polls the connection and does nothing else
 //! - `core`: every decision: the budget, batches, the order and the fence of acknowledgements; pure
+//! - `simulation`: the core between a model broker and a model database, in any order of events; for the proof only
 //! - `gate`: the core at work between the subscriber and the pipeline
 //! - `pipeline`: decode, write, acknowledge
 //! - `rolling`: the roller beside them
@@ -23,6 +24,8 @@ mod metrics;
 mod pipeline;
 mod rolling;
 mod session;
+#[cfg(any(test, feature = "faults"))]
+pub mod simulation;
 mod subscriber;
 
 use std::{
