@@ -1,9 +1,11 @@
-//! Feeds without a city: recordings, the bundled feeds, and their replay over MQTT.
+//! Feeds without a city: recordings, the bundled feeds, their replay over MQTT, and the oracle that checks what became
+//! of its own messages.
 //!
 //! Nothing here knows how Screenline stores a reading. What is checked against these feeds must not
 //! share code with what made them.
 
 pub mod feed;
+pub mod oracle;
 pub mod recording;
 pub mod replay;
 

@@ -1,6 +1,6 @@
 //! Plays a recording over MQTT at QoS 1 and ends when every message is acknowledged.
 
-mod connection;
+pub(crate) mod connection;
 mod shift;
 #[cfg(test)]
 mod tests;
@@ -405,6 +405,7 @@ impl Publisher {
                     self.window.pop_front();
                 }
             }
+            Event::Received(_) => {} // nothing was subscribed to
             Event::Lost(lost) => self.reconnect(&lost, shutdown).await?,
         }
         Ok(())

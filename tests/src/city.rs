@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Storage;
 use crate::page::Page;
-use crate::process::{Process, Workplace};
+use crate::process::{Manner, Process, Program, Workplace};
 use crate::tables::Account;
 
 /// How long a city may take for anything. Generous: these tests say what happens, not how fast.
@@ -45,19 +45,37 @@ pub struct Plan {
     command: &'static str,
     storage: Storage,
     args: Vec<String>,
+    manner: Manner,
     workplace: Option<Workplace>,
 }
 
 impl Plan {
     /// `screenline up`, taking readings of any age.
     pub fn up(storage: Storage) -> Plan {
-        Plan { command: "up", storage, args: Vec::new(), workplace: None }
-            .args(&["--lateness-horizon", "unlimited"])
+        Plan::of("up", storage).args(&["--lateness-horizon", "unlimited"])
     }
 
     /// `screenline demo`.
     pub fn demo(storage: Storage) -> Plan {
-        Plan { command: "demo", storage, args: Vec::new(), workplace: None }
+        Plan::of("demo", storage)
+    }
+
+    fn of(command: &'static str, storage: Storage) -> Plan {
+        Plan { command, storage, args: Vec::new(), manner: Manner::default(), workplace: None }
+    }
+
+    /// Of the build with failpoints and planted bugs.
+    #[must_use]
+    pub fn faulty(mut self) -> Plan {
+        self.manner.program = Program::Faulty;
+        self
+    }
+
+    /// With a setting in the environment of the city and its children.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Plan {
+        self.manner.env.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     #[must_use]
@@ -80,7 +98,7 @@ impl Plan {
     pub async fn start(self) -> anyhow::Result<City> {
         let workplace = self.workplace.map_or_else(Workplace::new, Ok)?;
         let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
-        let mut process = Process::city(self.command, &workplace, self.storage, &args)?;
+        let mut process = Process::city(self.command, &workplace, self.storage, &args, &self.manner)?;
         let ready = block_in_place(|| process.ready())?;
         let database = connect(ready["database"].as_str().context("`database` in the ready file")?).await?;
         let found = ready["storage"].as_str().unwrap_or_default();
@@ -117,6 +135,11 @@ impl City {
 
     pub fn workplace(&self) -> &Workplace {
         &self.workplace
+    }
+
+    /// Leaves the city's folder where it is, for somebody to look at.
+    pub fn keep_workplace(&mut self) {
+        self.workplace.keep();
     }
 
     pub fn mqtt_url(&self) -> &str {
@@ -367,7 +390,11 @@ impl City {
     }
 }
 
-async fn connect(url: &str) -> anyhow::Result<Client> {
+/// A connection in UTC.
+///
+/// # Errors
+/// When the database does not take it.
+pub async fn connect(url: &str) -> anyhow::Result<Client> {
     let (client, connection) =
         tokio_postgres::connect(url, NoTls).await.context("connect to the database")?;
     // Its end is the city's end, or the next query's error.

@@ -12,13 +12,13 @@
 //! - `SCREENLINE_TEST_SEED` chooses other moments to kill at.
 //! - `SCREENLINE_TEST_PYTHON` is an interpreter with the packages of `requirements.txt`.
 
-pub mod auditor;
 pub mod city;
 pub mod flight;
 pub mod page;
 pub mod process;
 pub mod python;
 pub mod rabbitmq;
+pub mod resources;
 pub mod storage;
 pub mod tables;
 

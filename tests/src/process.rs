@@ -21,16 +21,43 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(90);
 const LOOK: Duration = Duration::from_millis(20);
 const LOG_LINES: usize = 60;
 
-/// The program, beside the running test executable.
-///
-/// # Errors
-/// When it has not been built.
-pub fn program() -> anyhow::Result<PathBuf> {
-    let test = std::env::current_exe().context("find the test executable")?;
-    let folder = test.parent().and_then(Path::parent).context("find the target folder")?;
-    let program = folder.join("screenline");
-    ensure!(program.is_file(), "{} is absent: run cargo build --release first", program.display());
-    Ok(program)
+/// Which build of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Program {
+    #[default]
+    Ordinary,
+    /// With failpoints and planted bugs.
+    Faulty,
+}
+
+impl Program {
+    /// The program, beside the running executable of ours.
+    ///
+    /// # Errors
+    /// When it has not been built.
+    pub fn path(self) -> anyhow::Result<PathBuf> {
+        let own = std::env::current_exe().context("find our own executable")?;
+        let folder = own.parent().context("find the target folder")?;
+        // Tests are built one folder deeper than programs.
+        let folder = if folder.ends_with("deps") { folder.join("..") } else { folder.to_owned() };
+        let (name, how) = match self {
+            Program::Ordinary => ("screenline", "cargo build --release --workspace"),
+            Program::Faulty => (
+                "screenline-faults",
+                "cargo build --release --workspace --features screenline/faults --bin screenline-faults",
+            ),
+        };
+        let program = folder.join(name);
+        ensure!(program.is_file(), "{} is absent: run {how} first", program.display());
+        Ok(program)
+    }
+}
+
+/// How a program is started beside its arguments.
+#[derive(Debug, Clone, Default)]
+pub struct Manner {
+    pub program: Program,
+    pub env: Vec<(String, String)>,
 }
 
 /// A folder in which one city lives, that PostgreSQL's own user can reach. Removed in the end.
@@ -49,6 +76,11 @@ impl Workplace {
 
     pub fn path(&self) -> &Path {
         self.0.path()
+    }
+
+    /// Leaves the folder where it is, for somebody to look at.
+    pub fn keep(&mut self) {
+        self.0.disable_cleanup(true);
     }
 
     /// The city's data folder, kept from one start to the next.
@@ -75,7 +107,7 @@ impl Process {
     /// # Errors
     /// When the program is absent or cannot be started.
     pub fn up(workplace: &Workplace, storage: Storage, more: &[&str]) -> anyhow::Result<Process> {
-        Self::city("up", workplace, storage, more)
+        Self::city("up", workplace, storage, more, &Manner::default())
     }
 
     /// Starts `screenline up` or `demo` on free ports.
@@ -87,6 +119,7 @@ impl Process {
         workplace: &Workplace,
         storage: Storage,
         more: &[&str],
+        manner: &Manner,
     ) -> anyhow::Result<Process> {
         let data = workplace.data().display().to_string();
         let mut args = vec![command, "--data", &data, "--storage", storage.name()];
@@ -99,7 +132,7 @@ impl Process {
             "127.0.0.1:0",
         ]);
         args.extend(more);
-        Self::start(workplace, command, &args)
+        Self::start_as(workplace, command, &args, manner)
     }
 
     /// Starts `screenline` with exactly these arguments and a ready file; `name` names its files.
@@ -107,9 +140,22 @@ impl Process {
     /// # Errors
     /// When the program is absent or cannot be started.
     pub fn start(workplace: &Workplace, name: &str, args: &[&str]) -> anyhow::Result<Process> {
+        Self::start_as(workplace, name, args, &Manner::default())
+    }
+
+    /// As [`Process::start`], another build or with settings in the environment.
+    ///
+    /// # Errors
+    /// When the program is absent or cannot be started.
+    pub fn start_as(
+        workplace: &Workplace,
+        name: &str,
+        args: &[&str],
+        manner: &Manner,
+    ) -> anyhow::Result<Process> {
         let file = |end: &str| workplace.path().join(format!("{name}.{end}"));
         let (ready_file, out, err) = (file("ready.json"), file("out"), file("err"));
-        let mut command = Command::new(program()?);
+        let mut command = Command::new(manner.program.path()?);
         command.args(args).arg("--ready-file").arg(&ready_file).stdin(Stdio::null());
         // Settings of the shell that runs the tests are not this city's.
         for (name, _) in std::env::vars_os() {
@@ -118,6 +164,7 @@ impl Process {
                 command.env_remove(&name);
             }
         }
+        command.envs(manner.env.iter().map(|(name, value)| (name, value)));
         command.stdout(File::create(&out)?).stderr(File::create(&err)?);
         let child = command.spawn().context("start screenline")?;
         Ok(Process { child, ready_file, out, err, children: Vec::new(), settled: false })

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use rumqttc::{NetworkOptions, QoS, v5};
+use rumqttc::{NetworkOptions, QoS, v5, v5::mqttbytes::v5::PublishProperties};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use url::Url;
@@ -17,7 +17,7 @@ use crate::recording::PAYLOAD_BYTES_MAX;
 
 /// Messages sent and not yet acknowledged. Enough to hide a commit of the broker's; a bounded part of
 /// the 65,535 packet ids.
-pub(super) const IN_FLIGHT_MAX: u16 = 1_000;
+pub(crate) const IN_FLIGHT_MAX: u16 = 1_000;
 
 /// The payload, its topic of at most 64 KiB, and the packet's own fields.
 const PACKET_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + (128 << 10);
@@ -60,14 +60,14 @@ impl fmt::Display for Protocol {
 
 /// Where the broker is: `mqtt://[user:password@]host[:port]`.
 #[derive(Clone)]
-pub(super) struct Broker {
+pub(crate) struct Broker {
     host: String,
     port: u16,
     login: Option<(String, String)>,
 }
 
 impl Broker {
-    pub(super) fn parse(text: &str) -> anyhow::Result<Broker> {
+    pub(crate) fn parse(text: &str) -> anyhow::Result<Broker> {
         let url = Url::parse(text).with_context(|| format!("broker URL {:?}", without_password(text)))?;
         ensure!(
             matches!(url.scheme(), "mqtt" | "tcp"),
@@ -113,24 +113,26 @@ fn decoded(text: &str) -> String {
 
 /// What happens on a connection.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub(crate) enum Event {
     /// The next of the published messages left under this packet id. In the order of publishing.
     Sent(u16),
     /// The broker took the message of this packet id, or says why it did not.
     Acknowledged(u16, Option<String>),
+    /// The payload of a message on a topic that was subscribed to.
+    Received(Vec<u8>),
     /// No further event comes.
     Lost(Lost),
 }
 
 /// Why a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Lost {
-    pub(super) reason: String,
-    pub(super) kind: LostKind,
+pub(crate) struct Lost {
+    pub(crate) reason: String,
+    pub(crate) kind: LostKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LostKind {
+pub(crate) enum LostKind {
     /// Nobody listens there, or nobody answers.
     Unreachable,
     /// Trying again cannot help: bad credentials, or a message above the broker's packet limit.
@@ -145,7 +147,7 @@ enum Client {
 }
 
 /// An open connection. Dropping it closes the socket.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     client: Client,
     events: mpsc::Receiver<Event>,
     poll: JoinHandle<()>,
@@ -154,7 +156,7 @@ pub(super) struct Connection {
 impl Connection {
     /// Connects with one version of MQTT, or finds the version first under [`Protocol::Auto`].
     /// Returns the version that is spoken.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         broker: &Broker,
         protocol: Protocol,
         client_id: &str,
@@ -228,18 +230,44 @@ impl Connection {
 
     /// Hands a message over at QoS 1. Never waits: at most [`IN_FLIGHT_MAX`] may be unacknowledged, which is
     /// what the request queue holds.
-    pub(super) fn publish(&self, topic: &str, payload: &[u8]) -> anyhow::Result<()> {
+    pub(crate) fn publish(&self, topic: &str, payload: &[u8]) -> anyhow::Result<()> {
+        self.publish_with(topic, payload, true, Vec::new())
+    }
+
+    /// Hands a message over at QoS 1 or 0, with user properties where MQTT 5 is spoken.
+    pub(crate) fn publish_with(
+        &self,
+        topic: &str,
+        payload: &[u8],
+        at_least_once: bool,
+        user_properties: Vec<(String, String)>,
+    ) -> anyhow::Result<()> {
+        use v5::mqttbytes::QoS as Qos5;
         match &self.client {
             Client::V5(client) => {
-                client.try_publish(topic, v5::mqttbytes::QoS::AtLeastOnce, false, payload.to_vec())?;
+                let qos = if at_least_once { Qos5::AtLeastOnce } else { Qos5::AtMostOnce };
+                let properties = PublishProperties { user_properties, ..PublishProperties::default() };
+                client.try_publish_with_properties(topic, qos, false, payload.to_vec(), properties)?;
             }
-            Client::V311(client) => client.try_publish(topic, QoS::AtLeastOnce, false, payload.to_vec())?,
+            Client::V311(client) => {
+                let qos = if at_least_once { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+                client.try_publish(topic, qos, false, payload.to_vec())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for a topic at QoS 1; its messages come as [`Event::Received`].
+    pub(crate) fn subscribe(&self, topic: &str) -> anyhow::Result<()> {
+        match &self.client {
+            Client::V5(client) => client.try_subscribe(topic, v5::mqttbytes::QoS::AtLeastOnce)?,
+            Client::V311(client) => client.try_subscribe(topic, QoS::AtLeastOnce)?,
         }
         Ok(())
     }
 
     /// Cancel safe. After [`Event::Lost`] it says so again.
-    pub(super) async fn next(&mut self) -> Event {
+    pub(crate) async fn next(&mut self) -> Event {
         match self.events.recv().await {
             Some(event) => event,
             None => Event::Lost(Lost { reason: "connection closed".to_owned(), kind: LostKind::Broken }),
@@ -247,7 +275,7 @@ impl Connection {
     }
 
     /// Says goodbye, so that the broker does not log a lost client.
-    pub(super) async fn close(mut self) {
+    pub(crate) async fn close(mut self) {
         let asked = match &self.client {
             Client::V5(client) => client.try_disconnect().is_ok(),
             Client::V311(client) => client.try_disconnect().is_ok(),
@@ -294,6 +322,7 @@ fn event_v5(event: v5::Event) -> Option<Event> {
             let taken = matches!(ack.reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers);
             Some(Event::Acknowledged(ack.pkid, (!taken).then(|| format!("{:?}", ack.reason))))
         }
+        v5::Event::Incoming(Packet::Publish(publish)) => Some(Event::Received(publish.payload.to_vec())),
         v5::Event::Incoming(_) => None,
     }
 }
@@ -302,6 +331,9 @@ fn event_v311(event: rumqttc::Event) -> Option<Event> {
     match event {
         rumqttc::Event::Outgoing(outgoing) => sent(&outgoing),
         rumqttc::Event::Incoming(rumqttc::Packet::PubAck(ack)) => Some(Event::Acknowledged(ack.pkid, None)),
+        rumqttc::Event::Incoming(rumqttc::Packet::Publish(publish)) => {
+            Some(Event::Received(publish.payload.to_vec()))
+        }
         rumqttc::Event::Incoming(_) => None,
     }
 }

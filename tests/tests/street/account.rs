@@ -11,9 +11,10 @@ mod scenarios {
     use jiff::Timestamp;
     use serde_json::Value;
     use simulators::feed::Feed;
+    use simulators::oracle::every_rollup;
     use simulators::replay::Speed;
     use tests::tables::Account;
-    use tests::{City, Plan, Storage, auditor, python};
+    use tests::{City, Plan, Storage, python};
 
     /// A rollover, an exchange, the stuck one, the late one, and the one that repeats itself.
     const REGISTERS: [&str; 5] = ["WM-119", "WM-151", "WM-117", "WM-103", "WM-189"];
@@ -36,9 +37,8 @@ mod scenarios {
             ..Account::default()
         };
         ensure!(account == expected, "{account:?}");
-        let buckets = auditor::five_minutes(city.database()).await?;
+        let buckets = every_rollup(city.database()).await?;
         ensure!(0 < buckets, "nothing was rolled up");
-        auditor::hours_and_days(city.database()).await?;
 
         let file = city.workplace().path().join("registers.csv");
         std::fs::write(&file, registers()?)?;
@@ -120,8 +120,7 @@ mod scenarios {
             stored == (volume, 4_320),
             "volume and intervals are {stored:?}, the feed has {volume} in 4,320"
         );
-        auditor::five_minutes(city.database()).await?;
-        auditor::hours_and_days(city.database()).await?;
+        every_rollup(city.database()).await?;
         city.stop()?;
         Ok(())
     }

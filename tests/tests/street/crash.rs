@@ -10,9 +10,10 @@ mod scenarios {
     use std::time::Duration;
 
     use anyhow::{Context, ensure};
+    use simulators::oracle::every_rollup;
     use simulators::replay::{self, Speed};
     use tests::tables::Snapshot;
-    use tests::{City, Storage, auditor, say};
+    use tests::{City, Storage, say};
     use tokio::time::sleep;
     use tokio_util::sync::CancellationToken;
 
@@ -83,7 +84,7 @@ mod scenarios {
             account.received - MESSAGES.cast_signed()
         ));
         undisturbed.equals(&Snapshot::read(city.database()).await?)?;
-        auditor::five_minutes(city.database()).await?;
+        every_rollup(city.database()).await?;
         city.stop()?;
         Ok(())
     }
@@ -96,7 +97,7 @@ mod scenarios {
         let account = city.account().await?;
         account.adds_up()?;
         ensure!(account.stored == 40_606 && account.conflict == 0 && account.rejected == 0, "{account:?}");
-        auditor::five_minutes(city.database()).await?;
+        every_rollup(city.database()).await?;
         city.stop()?;
         Ok(())
     }

@@ -14,8 +14,9 @@ mod scenarios {
 
     use anyhow::{Context, ensure};
     use jiff::Timestamp;
+    use simulators::oracle::every_rollup;
     use tests::flight::Flight;
-    use tests::{City, Plan, Storage, auditor, python, say};
+    use tests::{City, Plan, Storage, python, say};
     use tokio::task::block_in_place;
 
     /// One SenML record on the topic of a sensor.
@@ -141,14 +142,13 @@ mod scenarios {
             (0..40).filter(|i| *i != 7).map(|i| senml("weir", start + 60 * i, &format!("{}.1", 10 + i * i)));
         city.publish_all(readings.collect()).await?;
         city.settled().await?;
-        ensure!(auditor::five_minutes(city.database()).await? == 8, "40 minutes are 8 buckets");
+        ensure!(every_rollup(city.database()).await? == 8, "40 minutes are 8 buckets");
         let before = versions(&city).await?;
 
         let (topic, payload) = senml("weir", start + 7 * 60, "1e15");
         city.publish(&topic, payload).await?;
         city.settled().await?;
-        auditor::five_minutes(city.database()).await?;
-        auditor::hours_and_days(city.database()).await?;
+        every_rollup(city.database()).await?;
         let after = versions(&city).await?;
         let changed: Vec<i64> =
             after.iter().filter(|(key, row)| before.get(key) != Some(row)).map(|(key, _)| *key).collect();
@@ -182,7 +182,7 @@ mod scenarios {
             day("2024-03-30 23:00:00+00", "2024-03-31 22:00:00+00", 23),
         ];
         ensure!(days == expected, "{days:?}");
-        auditor::hours_and_days(city.database()).await?;
+        every_rollup(city.database()).await?;
         city.stop()?;
         Ok(())
     }

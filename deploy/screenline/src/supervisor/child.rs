@@ -56,8 +56,8 @@ pub struct Keeper {
 
 const BACK_OFF_MIN: Duration = Duration::from_millis(200);
 const BACK_OFF_MAX: Duration = Duration::from_secs(10);
-/// A child that ran this long starts again without delay debts.
-const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+/// A child that ran this long starts again without delay debts: one start in five seconds is no storm.
+const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 
 impl Keeper {
     /// Starts the child and a task that keeps it running.

@@ -1,0 +1,27 @@
+//! The oracle: publishes what it makes up, writes down what it sent and what the broker took, and says afterwards whether
+//! the tables hold exactly that. It shares the wire format and the names of the tables with Screenline, and no code.
+//!
+//! ```text
+//! Load ──plan──> Plan ──publish──> broker        Ledger ──> Expectation ─┐
+//!                            └──sent, taken──> Ledger    Tables ─────────┴─judge──> Report (I1 to I9)
+//! ```
+
+mod check;
+mod expectation;
+mod fact;
+mod judge;
+mod ledger;
+mod load;
+mod poison;
+mod position;
+mod publish;
+mod rollup;
+mod tables;
+
+pub use check::{Oracle, Stand, every_rollup};
+pub use fact::{Fact, Key, Shape};
+pub use judge::{Finding, Report};
+pub use ledger::Ledger;
+pub use load::{Load, Message, Number, Numbers, Plan};
+pub use publish::{Keep, Publisher};
+pub use tables::Totals;

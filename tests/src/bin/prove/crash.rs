@@ -1,0 +1,213 @@
+//! The crash matrix: a load, one fault in the middle of it, and the tables compared with what was sent.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use fastrand::Rng;
+use futures::future::try_join_all;
+use jiff::{Timestamp, ToSpan, tz::TimeZone};
+use serde::Serialize;
+use simulators::oracle::{Finding, Keep, Ledger, Load, Numbers, Oracle, Publisher, Report, Totals};
+use tests::{Storage, resources, say};
+use tokio::time::Instant;
+
+use crate::Level;
+use crate::fault::{Fault, LOAD, Moment};
+use crate::site::Site;
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// How many runs, with the seeds from --seed on
+    #[arg(long, default_value_t = 20)]
+    runs: u64,
+    /// The first seed; a run with its seed alone is the same run
+    #[arg(long, env = "SCREENLINE_TEST_SEED", default_value_t = 1)]
+    seed: u64,
+    /// Where the tables are
+    #[arg(long, default_value = "both")]
+    storage: Level,
+    /// Cities at a time
+    #[arg(long, default_value_t = 2)]
+    jobs: u32,
+    /// Print one JSON object a run
+    #[arg(long)]
+    json: bool,
+}
+
+/// Nothing changes for so long, and it never will: longer than any back-off of ours.
+const PATIENCE: Duration = Duration::from_secs(25);
+const MESSAGES: usize = 300;
+/// Days that the runs' readings fall on, by turns: so that the days' rollups stay cheap.
+const DAYS: u32 = 40;
+
+/// What a run showed.
+#[derive(Debug, Serialize)]
+struct Run {
+    seed: u64,
+    storage: &'static str,
+    fault: String,
+    /// Whether the fault found its moment.
+    struck: bool,
+    holds: bool,
+    seconds: f64,
+    messages: usize,
+    report: Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// Runs as asked. True when every promise was kept.
+///
+/// # Errors
+/// A city does not start.
+pub async fn run(args: Args) -> anyhow::Result<bool> {
+    let storages = args.storage.storages();
+    let next = Arc::new(AtomicU64::new(0));
+    let mut workers = Vec::new();
+    for worker in 0..args.jobs {
+        let storage = storages[worker as usize % storages.len()];
+        // One worker takes both levels by turns where there are fewer workers than levels.
+        let storages = if (args.jobs as usize) < storages.len() { storages.clone() } else { vec![storage] };
+        workers.push(work(args.clone(), storages, next.clone()));
+    }
+    let runs: Vec<Run> = try_join_all(workers).await?.into_iter().flatten().collect();
+    let broken: Vec<&Run> = runs.iter().filter(|run| !run.holds).collect();
+    let struck = runs.iter().filter(|run| run.struck).count();
+    let seconds: f64 = runs.iter().map(|run| run.seconds).sum();
+    say(&format!(
+        "{} runs, {struck} faults struck, {} violations; {:.1} s a run",
+        runs.len(),
+        broken.len(),
+        seconds / runs.len().max(1) as f64
+    ));
+    for run in &broken {
+        say(&format!("violated: seed {} on {}: {}", run.seed, run.storage, run.fault));
+    }
+    Ok(broken.is_empty())
+}
+
+async fn work(args: Args, storages: Vec<Storage>, next: Arc<AtomicU64>) -> anyhow::Result<Vec<Run>> {
+    let mut sites: Vec<Option<Site>> = storages.iter().map(|_| None).collect();
+    let mut runs = Vec::new();
+    loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        if args.runs <= number {
+            for site in sites.into_iter().flatten() {
+                site.stop()?;
+            }
+            return Ok(runs);
+        }
+        let at = number as usize % storages.len();
+        let mut site = match sites[at].take() {
+            Some(site) => site,
+            None => Site::start(storages[at], &[]).await.context("start a city")?,
+        };
+        let run = one(&mut site, args.seed + number).await;
+        if args.json {
+            println!("{}", serde_json::to_string(&run)?);
+        } else {
+            print(&run);
+        }
+        if run.holds {
+            sites[at] = Some(site);
+        } else {
+            site.city.keep_workplace();
+            say(&format!("  logs and data are kept in {}", site.city.workplace().path().display()));
+        }
+        runs.push(run);
+    }
+}
+
+fn print(run: &Run) {
+    let Run { seed, storage, fault, struck, holds, seconds, messages, report, error } = run;
+    let verdict = match (holds, struck) {
+        (true, true) => "ok",
+        (true, false) => "ok, not struck",
+        (false, _) => "VIOLATED",
+    };
+    println!("seed {seed:<6} {storage:<9} {fault:<58} {verdict:<14} {seconds:>5.1} s  {messages} messages");
+    for Finding { invariant, promise, said, .. } in report.violations() {
+        println!("  ✗ {invariant}  {promise}: {said}");
+    }
+    if let Some(error) = error {
+        println!("  {error}");
+    }
+}
+
+/// Holds one run, and turns an error of the harness into a run that failed: it may be the fault's doing.
+async fn one(site: &mut Site, seed: u64) -> Run {
+    let mut rng = Rng::with_seed(seed);
+    let numbers = [Numbers::None, Numbers::Properties, Numbers::Both][rng.usize(..3)];
+    let keep = if numbers != Numbers::None && rng.bool() { Keep::Committed } else { Keep::Taken };
+    let fault = Fault::draw(&mut rng, keep == Keep::Committed);
+    let started = Instant::now();
+    let outcome = hold(site, seed, numbers, keep, &fault).await;
+    let storage = site.storage.name();
+    let (struck, report, error) = match outcome {
+        Ok((struck, report)) => (struck, report, None),
+        Err(error) => (true, Report::default(), Some(format!("{error:#}"))),
+    };
+    Run {
+        seed,
+        storage,
+        fault: fault.to_string(),
+        struck,
+        holds: error.is_none() && report.holds(),
+        seconds: started.elapsed().as_secs_f64(),
+        messages: MESSAGES,
+        report,
+        error,
+    }
+}
+
+async fn hold(
+    site: &mut Site,
+    seed: u64,
+    numbers: Numbers,
+    keep: Keep,
+    fault: &Fault,
+) -> anyhow::Result<(bool, Report)> {
+    site.runs += 1;
+    let load =
+        Load { numbers, messages: MESSAGES, ..Load::clean(&format!("run-{seed}"), seed, from(site, fault)?) };
+    let path: PathBuf = site.city.workplace().path().join(format!("ledger-{seed}"));
+    let ledger = Ledger::create(&path, &load.dirty())?;
+    let before = Totals::read(&site.connect().await?, None).await?;
+    let publisher = Publisher {
+        rate: Some(MESSAGES as f64 / LOAD.as_secs_f64()),
+        keep,
+        ..Publisher::new(site.city.mqtt_url())
+    };
+    site.arm(fault)?;
+    let load_ends = Instant::now() + LOAD;
+    let (published, struck) = tokio::join!(publisher.publish(&ledger), site.strike(fault, load_ends));
+    published?;
+    let struck = struck?;
+
+    let oracle = Oracle::new(&ledger, &before);
+    let url = site.city.database_url().to_owned();
+    let connect = async || tests::city::connect(&url).await;
+    let mut report = oracle.settle(connect, PATIENCE).await?.report;
+    if report.holds() {
+        site.whole().await?;
+        publisher.publish_fresh(&ledger).await?;
+        report = oracle.settle(connect, PATIENCE).await?.report;
+    }
+    let ingest = site.city.pid("ingest")?;
+    report.findings.push(resources::finding(&site.connect().await?, ingest).await?);
+    Ok((struck, report))
+}
+
+/// The day of a run's readings. A failpoint behind the making of a partition needs a day that has none yet.
+fn from(site: &Site, fault: &Fault) -> anyhow::Result<Timestamp> {
+    let first = match fault.moment {
+        Moment::Point("partition.made", _) => "2010-01-01T03:00:00Z",
+        _ => "2024-01-01T03:00:00Z",
+    };
+    let day = if first.starts_with("2010") { site.runs } else { site.runs % DAYS };
+    let first: Timestamp = first.parse()?;
+    Ok(first.to_zoned(TimeZone::UTC).checked_add(i64::from(day).days())?.timestamp())
+}

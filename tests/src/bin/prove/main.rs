@@ -1,0 +1,68 @@
+//! The proof of the delivery contract, as much of it as asked for. Everything follows from seeds: a run that fails is run
+//! again with its own.
+
+mod crash;
+mod fault;
+mod site;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tests::Storage;
+
+/// Proves the delivery contract on this machine
+#[derive(Debug, Parser)]
+#[command(
+    max_term_width = 110,
+    after_help = "\
+Needs the builds `screenline` and `screenline-faults` beside it: ./deploy/prove makes them.
+Exit code 1 if any promise was broken. Logs of such a run are kept, and named."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Kill, stop and fail processes in the middle of a load, and compare the tables with what was sent
+    Crash(crash::Args),
+}
+
+/// Where the tables are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Level {
+    Plain,
+    Timescale,
+    /// By turns.
+    Both,
+}
+
+impl Level {
+    fn storages(self) -> Vec<Storage> {
+        match self {
+            Level::Plain => vec![Storage::Plain],
+            Level::Timescale => vec![Storage::Timescale],
+            Level::Both => vec![Storage::Plain, Storage::Timescale],
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let Cli { command } = Cli::parse();
+    let outcome = tokio::runtime::Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
+        runtime.block_on(async {
+            match command {
+                Command::Crash(args) => crash::run(args).await,
+            }
+        })
+    });
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("prove: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
