@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
@@ -39,6 +39,8 @@ const GROUP: usize = 64;
 const TICK: Duration = Duration::from_millis(5);
 /// A broker that is being started again refuses connections for so long at a time.
 const RECONNECT: Duration = Duration::from_millis(100);
+/// Messages are sent again so often without a number more being committed.
+const TRIES_MAX: u32 = 15;
 /// The acknowledgement topic stands still for so long before what it has not passed is sent again.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -76,7 +78,16 @@ impl Publisher {
         line.send(messages).await?;
         if self.keep == Keep::Committed {
             let committed = Committed::follow(self, &broker, ledger);
-            while let Some(late) = committed.late(ledger, messages).await {
+            let mut last = 0;
+            let mut tries = 0;
+            while let Some((late, moved_to)) = committed.late(ledger, messages).await {
+                tries = if moved_to == last { tries + 1 } else { 0 };
+                last = moved_to;
+                ensure!(
+                    tries < TRIES_MAX,
+                    "the acknowledgement topics stand still: {} messages that the broker took are not committed",
+                    late.len()
+                );
                 line.send(&late).await?;
             }
         }
@@ -289,8 +300,9 @@ impl Committed {
         Committed { up_to, following }
     }
 
-    /// Waits until everything is committed (`None`), or nothing moves: then says what must be sent again.
-    async fn late(&self, ledger: &Ledger, messages: &[u32]) -> Option<Vec<u32>> {
+    /// Waits until everything is committed (`None`), or nothing moves: then says what must be sent again, and the sum of
+    /// what was committed.
+    async fn late(&self, ledger: &Ledger, messages: &[u32]) -> Option<(Vec<u32>, i64)> {
         let mut up_to = self.up_to.clone();
         loop {
             let late: Vec<u32> = {
@@ -305,7 +317,8 @@ impl Committed {
                 return None;
             }
             if timeout(COMMIT_PATIENCE, up_to.changed()).await.is_err() {
-                return Some(late);
+                let moved_to = self.up_to.borrow().values().sum();
+                return Some((late, moved_to));
             }
         }
     }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use tests::Storage;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Proves the delivery contract on this machine
 #[derive(Debug, Parser)]
@@ -52,8 +53,17 @@ fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     let outcome = tokio::runtime::Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
         runtime.block_on(async {
-            match command {
-                Command::Crash(args) => crash::run(args).await,
+            let proof = async {
+                match command {
+                    Command::Crash(args) => crash::run(args).await,
+                }
+            };
+            let mut terminated = signal(SignalKind::terminate())?;
+            // Dropping the proof stops its cities.
+            tokio::select! {
+                outcome = proof => outcome,
+                _ = tokio::signal::ctrl_c() => Ok(false),
+                _ = terminated.recv() => Ok(false),
             }
         })
     });
