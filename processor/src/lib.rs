@@ -10,6 +10,7 @@
 //! - [`store`]: connect, migrate, write a batch in one transaction, read it back
 //! - [`aggregate`]: readings become the state of a bucket
 //! - [`roller`]: dirty marks become rollups
+//! - [`redrive`]: rejected messages once more
 //! - [`faults`]: failpoints and planted bugs; nothing in ordinary builds
 //! - [`service`]: what every service process shares: back-off, and the way from tokio to rayon
 
@@ -30,6 +31,8 @@ pub mod store;
 pub mod aggregate;
 
 pub mod roller;
+
+pub mod redrive;
 
 pub mod service;
 

@@ -1,9 +1,12 @@
 //! The tables: connect, migrate, write a batch in one transaction, read readings back.
 
-mod account;
+pub mod account;
 mod bisect;
+mod city;
 mod connect;
 mod copy;
+pub mod coverage;
+pub mod gap;
 mod lock;
 mod migrate;
 mod partition;
@@ -11,17 +14,20 @@ mod position;
 mod ranges;
 mod recent;
 mod reject;
+pub mod rejected;
 mod rows;
 mod settle;
 mod suspicion;
 mod tally;
 mod write;
 
-pub use account::{Account, account};
+pub use account::{Account, Totals};
+pub use city::City;
 pub use connect::connect;
 pub use copy::{CopyFrames, read_copy};
 pub use migrate::{Level, StorageChoice, available_level, migrate};
 pub use position::{Position, Positions};
+pub use rejected::{Filter, Rejected, State as RejectionState};
 pub use settle::{Redriven, Settlement};
 pub use tally::Counts;
 pub use write::{Writer, Written};

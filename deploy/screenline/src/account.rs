@@ -1,171 +1,124 @@
-//! The final account: every message that was received, and what became of it.
+//! `screenline account`: what came in, where it went, what is missing.
 
-use std::fmt::Write;
+mod series;
+mod text;
 
-use processor::store::Account;
-use serde::Serialize;
+use std::process::ExitCode;
 
-/// The account with the verdict on its sums, as `demo --json` prints it.
-#[derive(Debug, Serialize)]
-pub struct Report<'a> {
-    #[serde(flatten)]
-    account: &'a Account,
-    /// Messages that the replay handed to the broker.
-    published: u64,
-    sums_hold: bool,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    problems: Vec<String>,
+use anyhow::Context;
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+use processor::store::{self, Account, City};
+use serde_json::json;
+use tokio_postgres::Client;
+
+use crate::{
+    database::DatabaseArgs,
+    paper::Paint,
+    period::{Moment, Period, span},
+};
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+A period is whole hours, by the city's clocks: a date is its midnight, and the end is not part of it. Messages are
+counted in the hour of their receipt; readings are due in the hour they speak of. What is missing is said first. Exit
+code 1 if a sum of the ledger does not hold; missing data is no error of the account.
+
+Examples:
+  screenline account                                      today
+  screenline account --from 2026-11-20 --to 2026-11-21
+  screenline account --last 24h --json
+  screenline account --series --sensor WM-103             how much was heard of each series, the worst first")]
+pub struct AccountArgs {
+    /// From this date or time on [default: today]
+    #[arg(long, value_name = "TIME", conflicts_with = "last")]
+    from: Option<Moment>,
+    /// To before this date or time [default: through the present hour]
+    #[arg(long, value_name = "TIME")]
+    to: Option<Moment>,
+    /// The last hours or days: 24h, 7d
+    #[arg(long, value_name = "TIME", value_parser = span, conflicts_with = "to")]
+    last: Option<SignedDuration>,
+    /// How much was heard of each series, the worst first
+    #[arg(long)]
+    series: bool,
+    /// Of this sensor only
+    #[arg(long, value_name = "ID", requires = "series")]
+    sensor: Option<String>,
+    /// How many series to show
+    #[arg(long, default_value_t = 20, requires = "series", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    limit: u32,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    database: DatabaseArgs,
 }
 
-impl<'a> Report<'a> {
-    pub fn new(account: &'a Account, published: u64) -> Self {
-        let problems = problems(account);
-        Self { account, published, sums_hold: problems.is_empty(), problems }
-    }
-
-    /// Whether every message and reading is in exactly one place.
-    pub fn sums_hold(&self) -> bool {
-        self.sums_hold
-    }
-
-    /// A table for people.
-    pub fn text(&self) -> String {
-        let a = self.account;
-        let mut text = String::from("Final account\n");
-        let mut row = |name: &str, number: i64, note: &str| {
-            let _ = writeln!(text, "{}", format!("  {name:<22}{:>14}  {note}", thousands(number)).trim_end());
-        };
-        row("messages published", self.published.cast_signed(), "by this demo");
-        row("messages received", a.received, "by ingest, over the life of this database");
-        row("  accepted", a.accepted, "");
-        row("  repeated", a.repeated, "numbered by their source, and known");
-        row("  ignored", a.ignored, "no mapping wants their topic");
-        row("  rejected", a.rejected_messages, "kept in the table `rejection`");
-        row("readings decoded", a.decoded, "passages are counted with them");
-        row("  stored", a.stored, "");
-        row("  duplicate", a.duplicate, "the same key and value once more");
-        row("  conflict", a.conflict, "the same key with another value: the first stays");
-        row("  rejected", a.rejected, "");
-        row("late", a.late, "of the stored");
-        row("in table `reading`", a.readings, "");
-        row("in table `event`", a.events, "passages");
-        row("sensors", a.sensors, "");
-        if self.sums_hold {
-            text.push_str(
-                "The ledger's sums hold: every message and every reading is in exactly one place.\n",
-            );
-        }
-        for problem in &self.problems {
-            let _ = writeln!(text, "THE LEDGER'S SUMS DO NOT HOLD: {problem}");
-        }
-        text
-    }
+/// Prints the account of a period. The code is 1 when its sums do not hold.
+///
+/// # Errors
+/// The period is none, or the database cannot be read.
+pub async fn run(args: AccountArgs) -> anyhow::Result<ExitCode> {
+    args.database.with(async |url| print(&args, url).await).await
 }
 
-/// The sums that do not hold.
-fn problems(a: &Account) -> Vec<String> {
-    let sum = |whole: i64, name: &str, parts: &[(&str, i64)]| {
-        let total: i64 = parts.iter().map(|(_, number)| number).sum();
-        let names =
-            parts.iter().map(|(name, number)| format!("{number} {name}")).collect::<Vec<_>>().join(" + ");
-        (total != whole).then(|| format!("{whole} {name}, but {names} = {total}"))
-    };
-    [
-        sum(
-            a.received,
-            "messages received",
-            &[
-                ("accepted", a.accepted),
-                ("repeated", a.repeated),
-                ("ignored", a.ignored),
-                ("rejected", a.rejected_messages),
-            ],
-        ),
-        sum(
-            a.decoded,
-            "readings decoded",
-            &[
-                ("stored", a.stored),
-                ("duplicate", a.duplicate),
-                ("conflict", a.conflict),
-                ("rejected", a.rejected),
-            ],
-        ),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+async fn print(args: &AccountArgs, url: &str) -> anyhow::Result<ExitCode> {
+    let client = store::connect(url, "screenline account").await.context("connect to the database")?;
+    // A year of a large city takes longer than a batch may.
+    client.batch_execute("SET statement_timeout = '15min'").await?;
+    let city = City::read(&client).await?;
+    let now = Timestamp::now();
+    let period = Period::of(args.from, args.to, args.last, &city.time_zone, now)?;
+    let sheet = Sheet { city: &city, period, paint: Paint::of_stdout() };
+    if args.series {
+        series::print(args, &sheet, &client, now).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    account(args, &sheet, &client, now).await
 }
 
-/// `1234567` as `1,234,567`.
-pub fn thousands(number: i64) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3 + 1);
-    if number < 0 {
-        text.push('-');
-    }
-    for (at, digit) in digits.chars().enumerate() {
-        if 0 < at && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+/// What every text is written on: the city, the period and the colours.
+struct Sheet<'a> {
+    city: &'a City,
+    period: Period,
+    paint: Paint,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn water() -> Account {
-        Account {
-            received: 40_808,
-            accepted: 40_808,
-            decoded: 40_808,
-            stored: 40_606,
-            duplicate: 202,
-            sensors: 61,
-            readings: 40_606,
-            repeated: 0,
-            ignored: 0,
-            rejected_messages: 0,
-            conflict: 0,
-            rejected: 0,
-            late: 0,
-            events: 0,
-            dirty: 0,
-        }
+async fn account(
+    args: &AccountArgs,
+    sheet: &Sheet<'_>,
+    client: &Client,
+    now: Timestamp,
+) -> anyhow::Result<ExitCode> {
+    let account =
+        Account::read(client, sheet.period.from, sheet.period.to, now).await.context("read the account")?;
+    let sums_hold = account.problems.is_empty();
+    if args.json {
+        println!("{}", as_json(&account, sheet)?);
+    } else {
+        print!("{}", text::account(&account, sheet));
     }
+    Ok(if sums_hold { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
 
-    #[test]
-    fn an_account_whose_sums_hold_says_so() {
-        let account = water();
-        let report = Report::new(&account, 40_808);
-        assert!(report.sums_hold() && account.balances());
-        let text = report.text();
-        assert!(text.contains("40,606") && text.contains("sums hold"), "{text}");
-        let json = serde_json::to_value(&report).unwrap();
-        assert_eq!(json["stored"], 40_606);
-        assert_eq!(json["sums_hold"], true);
-        assert!(json.get("problems").is_none());
+/// The account with its verdicts.
+fn as_json(account: &Account, sheet: &Sheet<'_>) -> anyhow::Result<serde_json::Value> {
+    let mut json = serde_json::to_value(account)?;
+    let verdicts = json!({
+        "time_zone": sheet.city.time_zone.iana_name(),
+        "sums_hold": account.problems.is_empty(),
+        "missing_messages": account.missing_messages(),
+        "open_rejections": account.open_rejections(),
+        "incomplete_hours": account.incomplete().count(),
+    });
+    if let (Some(json), serde_json::Value::Object(verdicts)) = (json.as_object_mut(), verdicts) {
+        json.extend(verdicts);
     }
-
-    #[test]
-    fn a_reading_that_is_nowhere_is_found_by_the_sums() {
-        let account = Account { stored: 40_605, ..water() };
-        let report = Report::new(&account, 40_808);
-        assert!(!report.sums_hold());
-        assert!(
-            report.text().contains("40808 readings decoded, but 40605 stored + 202 duplicate"),
-            "{}",
-            report.text()
-        );
+    let hours = json["hours"].as_array_mut().into_iter().flatten();
+    for (json, hour) in hours.zip(&account.hours) {
+        json["complete"] = (!hour.open && hour.is_complete()).into();
+        json["share"] = hour.share().into();
     }
-
-    #[test]
-    fn numbers_are_grouped_by_three() {
-        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (-1_234_567, "-1,234,567")] {
-            assert_eq!(thousands(number), text);
-        }
-    }
+    Ok(json)
 }

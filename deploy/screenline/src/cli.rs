@@ -6,6 +6,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use processor::store::StorageChoice;
 
 use crate::{
+    account::AccountArgs,
+    rejected::RejectedArgs,
     service::{IngestArgs, QueryArgs},
     telemetry::Format,
 };
@@ -20,6 +22,7 @@ Examples:
   screenline demo                         see it run with the bundled feeds; Ctrl-C stops it all
   screenline up                           a private database and broker, ingest and query
   screenline replay wntr-net3 --speed 60x publish a recorded feed to the local broker
+  screenline account --last 24h           what came in, where it went, what is missing
   screenline doctor                       what is here, what is wrong, what to do
 
 Each command has its own --help. Logs go to stderr. Every long option is also an environment variable where its
@@ -77,6 +80,10 @@ pub enum Command {
     Query(Box<QueryArgs>),
     /// Publish a recorded feed over MQTT
     Replay(ReplayArgs),
+    /// Say what came in, where it went, and what is missing, for any period
+    Account(Box<AccountArgs>),
+    /// Look at what was refused, try it again, or give it up
+    Rejected(Box<RejectedArgs>),
     /// Say what is here, what is wrong, and what to do about it
     Doctor(DoctorArgs),
 }

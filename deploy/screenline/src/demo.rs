@@ -1,5 +1,7 @@
 //! `screenline demo`: a city with the bundled feeds, and an account of every message at the end.
 
+mod report;
+
 use std::{
     fs,
     net::SocketAddr,
@@ -14,7 +16,11 @@ use std::{
 };
 
 use anyhow::Context;
-use processor::{registry, store};
+use processor::{
+    registry,
+    store::{self, Totals},
+};
+use report::Report;
 use simulators::{
     feed::{self, Feed},
     replay::{self, Config, History, Progress, Protocol, Speed},
@@ -28,12 +34,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    account::{Report, thousands},
     city::{City, Services},
     cli::{DemoArgs, LogArgs},
     console::Console,
     exposition,
     monitor::{self, Pages},
+    paper::thousands,
     ports,
     ready::ReadyFile,
     replay::bundled,
@@ -128,7 +134,7 @@ impl Demo<'_> {
         shutdown: &CancellationToken,
     ) -> anyhow::Result<ExitCode> {
         let client = store::connect(&self.city.database_url, "screenline demo").await?;
-        let before = store::account(&client).await.context("read the account")?.received;
+        let before = Totals::read(&client).await.context("read the account")?.counts.received;
         let stop_replay = shutdown.child_token();
         let mut replays = self.replay(feeds, speed, &stop_replay);
         let watched = self.watch(&mut replays, shutdown).await;
@@ -146,7 +152,7 @@ impl Demo<'_> {
         self.console.end_status();
         self.console.line("Stopping: ingest, query, broker, database");
         self.city.stop_services().await;
-        let account = store::account(&client).await.context("read the final account");
+        let account = Totals::read(&client).await.context("read the final account");
         drop(client);
         self.city.stop().await;
         let account = account?;
@@ -234,10 +240,11 @@ impl Demo<'_> {
         let due = before + self.published.load(Ordering::Relaxed).cast_signed();
         let (mut dirty, mut dirty_since, mut said) = (i64::MAX, Instant::now(), false);
         while !shutdown.is_cancelled() {
-            let account = store::account(client).await.context("read the account")?;
+            let account = Totals::read(client).await.context("read the account")?;
             let unacknowledged =
                 exposition::total(&self.pages.metrics().await, "screenline_unacknowledged_messages");
-            let backlog = account.received < due || unacknowledged.is_some_and(|messages| 0.0 < messages);
+            let backlog =
+                account.counts.received < due || unacknowledged.is_some_and(|messages| 0.0 < messages);
             if backlog || account.dirty < dirty {
                 (dirty, dirty_since) = (account.dirty, Instant::now());
             }
@@ -246,7 +253,7 @@ impl Demo<'_> {
                 return Ok(());
             }
             if deadline <= Instant::now() {
-                let missing = thousands((due - account.received).max(0));
+                let missing = thousands((due - account.counts.received).max(0));
                 self.console
                     .line(&format!("Not waiting longer: {missing} messages are still with the broker"));
                 return Ok(());

@@ -4,19 +4,25 @@
 //! - [`up`] and [`demo`]: a whole [`city`], whose children the [`supervisor`] runs
 //! - [`service`]: `ingest` and `query`, each in its own process
 //! - [`replay`]: a recorded feed over MQTT; [`doctor`]: what is here and what is wrong
+//! - [`account`]: what came in and what is missing; [`rejected`]: what was refused; both on a [`database`]
+//! - [`paper`], [`period`]: what people look at, and the times they name
 //! - [`telemetry`], [`console`], [`monitor`], [`ready`], [`signals`]: what only a process may install or write
 
 mod account;
 mod city;
 mod cli;
 mod console;
+mod database;
 mod demo;
 mod doctor;
 mod exposition;
 mod fetch;
 mod monitor;
+mod paper;
+mod period;
 mod ports;
 mod ready;
+mod rejected;
 mod replay;
 mod service;
 mod signals;
@@ -35,7 +41,10 @@ use console::Console;
 pub fn run() -> ExitCode {
     let Cli { command, mut log } = Cli::parse();
     let console = Console::default();
-    let usual = if matches!(command, Command::Demo(_) | Command::Doctor(_)) { "warn" } else { "info" };
+    let usual = match command {
+        Command::Demo(_) | Command::Doctor(_) | Command::Account(_) | Command::Rejected(_) => "warn",
+        _ => "info",
+    };
     log.settle(usual);
     let outcome = telemetry::log(log.directives(), log.log_format, console.clone()).and_then(|()| {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -51,6 +60,8 @@ pub fn run() -> ExitCode {
                     Box::pin(replay::run(args, &console)).await.map(|()| ExitCode::SUCCESS)
                 }
                 Command::Doctor(args) => Box::pin(doctor::run(args)).await,
+                Command::Account(args) => Box::pin(account::run(*args)).await,
+                Command::Rejected(args) => Box::pin(rejected::run(*args, &console)).await,
             };
             signals::children_ended().await;
             outcome

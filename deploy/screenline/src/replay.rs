@@ -15,7 +15,7 @@ use simulators::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::{account::thousands, cli::ReplayArgs, console::Console, signals};
+use crate::{cli::ReplayArgs, console::Console, paper::thousands, signals};
 
 /// Runs a replay.
 ///

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{account::thousands, exposition};
+use crate::{exposition, paper::thousands};
 
 /// On a terminal the line is rewritten this often.
 pub const REWRITE: Duration = Duration::from_millis(500);

@@ -62,6 +62,9 @@ const MIGRATIONS: [Migration; 3] = [
     },
 ];
 
+/// The version of the tables that this program reads and writes.
+pub(super) const VERSION: i32 = MIGRATIONS.len() as i32;
+
 /// Any number will do, as long as nobody else in this database locks the same: "screenli" in ASCII.
 const MIGRATION_LOCK: i64 = 0x7363_7265_656e_6c69;
 

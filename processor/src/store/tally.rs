@@ -1,8 +1,10 @@
 use std::{collections::HashMap, ops::AddAssign};
 
+use serde::Serialize;
+
 /// One line of the ledger. Messages: received = accepted + repeated + ignored + rejected_messages.
 /// Readings: decoded = stored + duplicate + conflict + rejected; late is a part of stored.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
 pub struct Counts {
     pub received: i64,
     pub accepted: i64,

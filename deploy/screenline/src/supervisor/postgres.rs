@@ -126,11 +126,20 @@ async fn prepare(
         folder.note(|marker| marker.timescaledb = true)?;
         extension(socket).await.context("create the extension timescaledb")?;
     }
+    Ok(url_at(socket))
+}
+
+/// For every client, at the socket in a folder: the database and role are both `screenline`.
+fn url_at(socket: &Path) -> String {
     let host: String = url::form_urlencoded::byte_serialize(socket.as_os_str().as_encoded_bytes()).collect();
-    Ok(format!(
-        "postgres:///{DATABASE}?host={}&user=screenline",
-        host.replace("%2F", "/").replace('+', "%20")
-    ))
+    format!("postgres:///{DATABASE}?host={}&user=screenline", host.replace("%2F", "/").replace('+', "%20"))
+}
+
+/// The URL of a cluster that another process runs.
+pub fn running(data: &Path) -> Option<String> {
+    let about = fs::read_to_string(data.join("postmaster.pid")).ok()?;
+    let socket = about.lines().nth(4).filter(|folder| !folder.is_empty())?;
+    Some(url_at(Path::new(socket)))
 }
 
 /// Created by the superuser, because the role that owns the database may not.
@@ -384,6 +393,20 @@ mod tests {
         let large = render_config(Path::new("/run"), true, 256 << 30, true);
         assert!(large.contains("shared_buffers = 2048MB\n") && large.contains("wal_compression = lz4\n"));
         assert!(large.contains("shared_preload_libraries = 'timescaledb'\n"));
+    }
+
+    #[test]
+    fn a_running_cluster_is_found_by_its_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(running(folder.path()), None);
+        let file = folder.path().join("postmaster.pid");
+        fs::write(&file, "17\n/data/postgres\n1700000000\n5432\n/data/my run\n\n  1 2\nready   \n").unwrap();
+        assert_eq!(
+            running(folder.path()).unwrap(),
+            "postgres:///screenline?host=/data/my%20run&user=screenline"
+        );
+        fs::write(&file, "17\n/data/postgres\n").unwrap();
+        assert_eq!(running(folder.path()), None, "a server that is starting has no socket yet");
     }
 
     #[test]
