@@ -27,6 +27,10 @@ pub struct Config {
     #[arg(long, env = "SCREENLINE_CLIENT_ID", default_value = "screenline-ingest")]
     pub client_id: String,
 
+    /// Share the messages with the other processes that name the same group, each under a client id of its own
+    #[arg(long, env = "SCREENLINE_SHARE", value_name = "GROUP", value_parser = group)]
+    pub share: Option<String>,
+
     /// Storage level: auto (TimescaleDB where the server has it), plain, timescale
     #[arg(long, env = "SCREENLINE_STORAGE", default_value = "auto")]
     pub storage: StorageChoice,
@@ -39,6 +43,23 @@ pub struct Config {
     pub intake: Intake,
 }
 
+impl Config {
+    /// Topic filters as they are subscribed to.
+    pub(crate) fn filters(&self, filters: Vec<String>) -> Vec<String> {
+        match &self.share {
+            Some(group) => filters.iter().map(|filter| format!("$share/{group}/{filter}")).collect(),
+            None => filters,
+        }
+    }
+}
+
+fn group(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(['/', '+', '#']) {
+        return Err("a group is a name without /, + and #".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 /// What is taken in and how it is read: the same for a message that comes and for a rejected one that is tried again.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Intake {
@@ -49,6 +70,11 @@ pub struct Intake {
     /// How old a reading may be at its receipt: 400d, 12h, or unlimited; older ones are rejected as too late
     #[arg(long, env = "SCREENLINE_LATENESS_HORIZON", default_value = "400d")]
     pub lateness_horizon: Horizon,
+
+    /// Whose numbers are believed: any, or only those below gateway/NAME/ that name this gateway (where logins guard
+    /// those topics)
+    #[arg(long, env = "SCREENLINE_NUMBERED_TOPICS", default_value = "any")]
+    pub numbered_topics: NumberedTopics,
 
     /// Mapping files or folders, in order of precedence; the built-in ones if none is given
     #[arg(long, env = "SCREENLINE_MAPPINGS", value_delimiter = ',')]
@@ -66,7 +92,11 @@ impl Intake {
 
     /// What is asked of readings.
     pub fn rules(&self) -> Rules {
-        Rules { lateness_horizon: self.lateness_horizon.0, ..Rules::default() }
+        Rules {
+            lateness_horizon: self.lateness_horizon.0,
+            numbers_below_gateway_only: self.numbered_topics == NumberedTopics::Gateway,
+            ..Rules::default()
+        }
     }
 }
 
@@ -93,6 +123,25 @@ impl FromStr for Protocol {
             "5" => Ok(Protocol::V5),
             "3.1.1" => Ok(Protocol::V311),
             other => Err(format!("{other:?} is none of auto, 5, 3.1.1")),
+        }
+    }
+}
+
+/// On which topics the numbers of messages are believed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NumberedTopics {
+    Any,
+    Gateway,
+}
+
+impl FromStr for NumberedTopics {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "any" => Ok(NumberedTopics::Any),
+            "gateway" => Ok(NumberedTopics::Gateway),
+            other => Err(format!("{other:?} is none of any, gateway")),
         }
     }
 }
@@ -126,6 +175,14 @@ mod tests {
     #[test]
     fn the_built_in_mappings_are_right() {
         assert_eq!(Mapping::parse(&BUILT_IN).unwrap().sources().len(), BUILT_IN.len());
+    }
+
+    #[test]
+    fn a_group_is_one_topic_level() {
+        assert_eq!(group("city"), Ok("city".to_owned()));
+        for wrong in ["", "a/b", "#", "+"] {
+            assert!(group(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

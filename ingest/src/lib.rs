@@ -14,6 +14,7 @@
 //! - `simulation`: the core between a model broker and a model database, in any order of events; for the proof only
 //! - `gate`: the core at work between the subscriber and the pipeline
 //! - `pipeline`: decode, write, acknowledge
+//! - `positions`: the acknowledgement topic of publishers that number their messages
 //! - `rolling`: the roller beside them
 //! - `metrics`: what operators see
 
@@ -22,6 +23,7 @@ mod core;
 mod gate;
 mod metrics;
 mod pipeline;
+mod positions;
 mod rolling;
 mod session;
 #[cfg(any(test, feature = "faults"))]
@@ -39,7 +41,7 @@ use processor::{
     mapping::Mapping,
     registry::Registry,
     service::Backoff,
-    store::{self, Writer},
+    store::{self, Positions, Writer},
 };
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -47,7 +49,15 @@ use tracing::{info, warn};
 
 pub use config::{Config, Intake};
 
-use crate::{core::Limits, gate::Gate, metrics::Gauges, pipeline::Pipeline, subscriber::Subscriber};
+use crate::{
+    core::Limits,
+    gate::Gate,
+    metrics::Gauges,
+    pipeline::Pipeline,
+    positions::Notices,
+    session::{Address, Choice},
+    subscriber::Subscriber,
+};
 
 /// A running service.
 #[derive(Debug)]
@@ -74,6 +84,8 @@ pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken
     let registry = Arc::new(RwLock::new(Registry::new(config.intake.registry)));
     let client = store::connect(&config.database_url, "screenline-ingest").await?;
     Registry::refresh(&registry, &client).await.context("load the registry")?;
+    let notices = Arc::new(Notices::default());
+    notices.post(Positions::all(&client).await.context("read the positions of numbered sources")?);
     drop(client);
 
     let gauges = Arc::new(Gauges::default());
@@ -96,10 +108,16 @@ pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken
         rules: config.intake.rules(),
         writer: Writer::new(&config.database_url, level, registry.clone(), names),
         gate: gate.clone(),
+        notices: notices.clone(),
         gauges: gauges.clone(),
     };
     let flowing = tokio::spawn(pipeline.run(shutdown.clone()));
     let rolling = tokio::spawn(rolling::run(config.database_url.clone(), registry, zone, shutdown.clone()));
+    let stop_telling = CancellationToken::new();
+    let address = Address::parse(&config.broker_url, &format!("{}-positions", config.client_id))?;
+    let choice = Choice::new(config.broker_protocol);
+    tokio::spawn(positions::read_again(notices.clone(), config.database_url.clone(), stop_telling.clone()));
+    let mut telling = tokio::spawn(positions::publish(notices, address, choice, stop_telling.clone()));
     let observing = tokio::spawn(metrics::observe(gauges, gate.clone()));
 
     let ready = gate.ready();
@@ -118,6 +136,11 @@ pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken
         if tokio::time::timeout(Duration::from_secs(5), polling).await.is_err() {
             warn!("the broker did not take the last acknowledgements; it will deliver those messages again");
             stop_polling.cancel();
+        }
+        // What is not told now is told at the next start.
+        stop_telling.cancel();
+        if tokio::time::timeout(Duration::from_secs(2), &mut telling).await.is_err() {
+            telling.abort();
         }
         rolling.await.context("the roller panicked")?;
         observing.abort();

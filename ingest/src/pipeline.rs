@@ -25,6 +25,7 @@ use crate::{
     core::Retry,
     gate::Gate,
     metrics::{self, Gauges},
+    positions::Notices,
 };
 
 pub struct Pipeline {
@@ -33,6 +34,7 @@ pub struct Pipeline {
     pub rules: Rules,
     pub writer: Writer,
     pub gate: Arc<Gate>,
+    pub notices: Arc<Notices>,
     pub gauges: Arc<Gauges>,
 }
 
@@ -68,8 +70,8 @@ impl Pipeline {
                 anyhow::Ok(())
             })
         };
-        let Pipeline { writer, gate, gauges, .. } = self;
-        let mut writing = Writing { decoder, writer, gate, gauges, shutdown };
+        let Pipeline { writer, gate, notices, gauges, .. } = self;
+        let mut writing = Writing { decoder, writer, gate, notices, gauges, shutdown };
         while let Some(next) = to_write.recv().await {
             writing.write(next).await?;
         }
@@ -104,6 +106,7 @@ struct Writing {
     decoder: Decoder,
     writer: Writer,
     gate: Arc<Gate>,
+    notices: Arc<Notices>,
     gauges: Arc<Gauges>,
     shutdown: CancellationToken,
 }
@@ -138,6 +141,9 @@ impl Writing {
         self.gate.committed(batch.id).await?;
         self.gauges.written(readings);
         metrics::count(&written, &processed);
+        if !written.positions.is_empty() {
+            self.notices.post(written.positions);
+        }
         ::metrics::histogram!("screenline_write_seconds").record(started.elapsed().as_secs_f64());
         if let Some(oldest) = oldest {
             let age = Time::from(Timestamp::now()).micros() - oldest.micros();

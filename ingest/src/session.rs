@@ -14,14 +14,16 @@ use rumqttc::{
         mqttbytes::{
             QoS as QosV5,
             v5::{
-                ConnectReturnCode, Filter, Packet as PacketV5, Publish as PublishV5, RetainForwardRule,
-                SubscribeReasonCode,
+                ConnectReturnCode, Filter, Packet as PacketV5, PubAckReason, Publish as PublishV5,
+                RetainForwardRule, SubscribeReasonCode,
             },
         },
     },
 };
 use tokio_util::sync::CancellationToken;
 use url::Url;
+
+use crate::config::Protocol;
 
 /// The largest packet MQTT knows. A client that announces less makes the broker discard larger messages silently; ours
 /// take whatever the broker accepts, and refuse what is too large with a reason.
@@ -78,6 +80,41 @@ pub enum Version {
     V311,
 }
 
+/// Which version to speak, found out where it may be either.
+#[derive(Debug)]
+pub struct Choice {
+    version: Version,
+    /// One worked, or no other may be tried.
+    settled: bool,
+}
+
+impl Choice {
+    pub fn new(protocol: Protocol) -> Self {
+        let version = if protocol == Protocol::V311 { Version::V311 } else { Version::V5 };
+        Choice { version, settled: protocol != Protocol::Auto }
+    }
+
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// A connection was accepted.
+    pub fn settle(&mut self) {
+        self.settled = true;
+    }
+
+    /// A connection was lost: says whether the other version is to be tried. Only until one worked: a broker that hangs
+    /// up while it starts must not settle the matter.
+    pub fn turn(&mut self, lost: &Lost) -> bool {
+        let refused = matches!(lost, Lost::Version(_)) || self.version == Version::V311;
+        let turns = !self.settled && refused;
+        if turns {
+            self.version = if self.version == Version::V5 { Version::V311 } else { Version::V5 };
+        }
+        turns
+    }
+}
+
 /// Sends on a connection; void once the connection is lost, like every packet id that came over it. Nothing here waits.
 #[derive(Debug)]
 pub struct Sender {
@@ -114,6 +151,10 @@ pub enum Incoming {
         packet: Option<u16>,
         /// What the publisher counted, in the user properties `source`, `epoch` and `seq` of MQTT 5.
         number: Option<Number>,
+    },
+    /// The broker's answer to a message of ours.
+    Acknowledged {
+        taken: bool,
     },
     /// We said goodbye, and it left.
     Disconnected,
@@ -220,6 +261,15 @@ impl Sender {
         }
     }
 
+    /// Publishes a message at QoS 1 that the broker keeps for who subscribes later; the answer comes as
+    /// [`Incoming::Acknowledged`]. Says whether there was room for it.
+    pub fn publish_retained(&self, topic: String, payload: Vec<u8>) -> bool {
+        match &self.client {
+            Client::V5(client) => client.try_publish(topic, QosV5::AtLeastOnce, true, payload).is_ok(),
+            Client::V311(client) => client.try_publish(topic, QosV4::AtLeastOnce, true, payload).is_ok(),
+        }
+    }
+
     /// Comes when the connection was given up from this side.
     pub async fn given_up(&self) {
         self.void.cancelled().await;
@@ -275,6 +325,9 @@ fn incoming_v5(packet: PacketV5) -> Incoming {
             packet: (publish.qos != QosV5::AtMostOnce).then_some(publish.pkid),
             number: publish.properties.as_ref().and_then(|properties| number(&properties.user_properties)),
         },
+        PacketV5::PubAck(puback) => Incoming::Acknowledged {
+            taken: matches!(puback.reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers),
+        },
         _ => Incoming::Other,
     }
 }
@@ -300,6 +353,7 @@ fn incoming_v4(packet: PacketV4) -> Incoming {
             packet: (publish.qos != QosV4::AtMostOnce).then_some(publish.pkid),
             number: None,
         },
+        PacketV4::PubAck(_) => Incoming::Acknowledged { taken: true },
         _ => Incoming::Other,
     }
 }

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use crate::{
     config::{Config, Protocol},
     gate::Gate,
-    session::{self, Address, Incoming, Lost, Sender, Version},
+    session::{self, Address, Choice, Incoming, Lost, Sender},
 };
 
 /// Taken beside the mapped topics, so that a sensor without a mapping becomes a rejection and not a silence.
@@ -29,7 +29,7 @@ impl Subscriber {
         Ok(Subscriber {
             address: Address::parse(&config.broker_url, &config.client_id)?,
             protocol: config.broker_protocol,
-            filters: mapping.subscriptions(&ALWAYS),
+            filters: config.filters(mapping.subscriptions(&ALWAYS)),
             gate,
         })
     }
@@ -38,16 +38,15 @@ impl Subscriber {
     /// acknowledgements still leave; ends when the goodbye left, or at `stop`.
     pub async fn run(self, draining: CancellationToken, stop: CancellationToken) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
-        let mut version = if self.protocol == Protocol::V311 { Version::V311 } else { Version::V5 };
-        let mut ever_connected = false;
+        let mut choice = Choice::new(self.protocol);
         while !stop.is_cancelled() {
-            let (sender, receiver) = session::connect(&self.address, version);
+            let (sender, receiver) = session::connect(&self.address, choice.version());
             let sender = Arc::new(sender);
             tokio::select! {
                 () = self.gate.connecting(sender.clone()) => {}
                 () = draining.cancelled() => return,
             }
-            let polling = self.poll(&sender, receiver, &mut ever_connected, &mut backoff);
+            let polling = self.poll(&sender, receiver, &mut choice, &mut backoff);
             let lost = tokio::select! {
                 // Dropping the poll here is the end of this connection, so nothing can be lost inside it.
                 () = stop.cancelled() => return,
@@ -59,11 +58,8 @@ impl Subscriber {
                 return; // nothing left to send on a connection that is gone
             }
             metrics::counter!("screenline_broker_connections_lost_total").increment(1);
-            // Until one version worked: a broker that hangs up while it starts must not settle the matter.
-            let refused = matches!(lost, Lost::Version(_)) || version == Version::V311;
-            if self.protocol == Protocol::Auto && !ever_connected && refused {
-                version = if version == Version::V5 { Version::V311 } else { Version::V5 };
-                info!(broker = %self.address, ?version, "the broker refused, trying the other MQTT version");
+            if choice.turn(&lost) {
+                info!(broker = %self.address, version = ?choice.version(), "the broker refused, trying the other MQTT version");
             } else {
                 warn!(broker = %self.address, error = %lost, "connection to the broker is down, will retry");
             }
@@ -78,7 +74,7 @@ impl Subscriber {
         &self,
         sender: &Sender,
         mut receiver: session::Receiver,
-        ever_connected: &mut bool,
+        choice: &mut Choice,
         backoff: &mut Backoff,
     ) -> Result<(), Lost> {
         let lost = |error: &dyn std::fmt::Display| Lost::Other(error.to_string());
@@ -86,7 +82,7 @@ impl Subscriber {
             match receiver.poll().await? {
                 Incoming::Connected { session_present } => {
                     info!(broker = %self.address, session_present, "connected");
-                    *ever_connected = true;
+                    choice.settle();
                     backoff.reset();
                     let greeting = self.gate.connected(session_present);
                     if greeting.forgotten {
@@ -112,7 +108,7 @@ impl Subscriber {
                     self.gate.take_in(message, packet, sender).await.map_err(|error| lost(&error))?;
                 }
                 Incoming::Disconnected => return Ok(()),
-                Incoming::Other => {}
+                Incoming::Acknowledged { .. } | Incoming::Other => {}
             }
         }
     }

@@ -73,13 +73,15 @@ impl Positions {
     /// # Errors
     /// The database fails.
     pub async fn all(client: &Client) -> Result<Vec<Position>, StoreError> {
-        let select = "SELECT source, epoch, seen::text, rejected, reused, untracked FROM source_position ORDER BY 1, 2";
-        client
-            .query(select, &[])
-            .await?
-            .iter()
-            .map(|row| Ok(read(row)?).map(|(key, stand)| position(&key, &stand)))
-            .collect()
+        select(client, "TRUE").await
+    }
+
+    /// Those of them that changed in the last five minutes.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn recent(client: &Client) -> Result<Vec<Position>, StoreError> {
+        select(client, "now() - interval '5 minutes' <= updated_at").await
     }
 
     /// Locks the rows of the batch's sources and tells its messages apart.
@@ -210,6 +212,17 @@ impl Positions {
             .await?;
         Ok(self.stands.iter().map(|(key, stand)| position(key, stand)).collect())
     }
+}
+
+async fn select(client: &Client, condition: &str) -> Result<Vec<Position>, StoreError> {
+    let select = format!(
+        "SELECT source, epoch, seen::text, rejected, reused, untracked
+         FROM source_position
+         WHERE {condition}
+         ORDER BY 1, 2"
+    );
+    let rows = client.query(&select, &[]).await?;
+    rows.iter().map(|row| Ok(read(row)?).map(|(key, stand)| position(&key, &stand))).collect()
 }
 
 /// Locks rows in one order, so that writers wait for each other in a line and never in a ring.
