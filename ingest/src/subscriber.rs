@@ -1,6 +1,9 @@
 //! The task that polls the connection and does nothing else.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use processor::{faults::point, mapping::Mapping, model::Message, service::Backoff};
@@ -15,6 +18,9 @@ use crate::{
 
 /// Taken beside the mapped topics, so that a sensor without a mapping becomes a rejection and not a silence.
 const ALWAYS: [&str; 2] = ["city/#", "gateway/#"];
+
+/// A connection that lived so long was not taken from us at once, as by another process under our client id.
+const STEADY: Duration = Duration::from_secs(30);
 
 /// Keeps a subscribed connection to the broker for as long as the service lives.
 pub struct Subscriber {
@@ -46,13 +52,17 @@ impl Subscriber {
                 () = self.gate.connecting(sender.clone()) => {}
                 () = draining.cancelled() => return,
             }
-            let polling = self.poll(&sender, receiver, &mut choice, &mut backoff);
+            let opened = Instant::now();
+            let polling = self.poll(&sender, receiver, &mut choice);
             let lost = tokio::select! {
                 // Dropping the poll here is the end of this connection, so nothing can be lost inside it.
                 () = stop.cancelled() => return,
                 ended = polling => ended,
             };
             self.gate.lost();
+            if STEADY < opened.elapsed() {
+                backoff.reset();
+            }
             let Err(lost) = lost else { return };
             if draining.is_cancelled() {
                 return; // nothing left to send on a connection that is gone
@@ -75,7 +85,6 @@ impl Subscriber {
         sender: &Sender,
         mut receiver: session::Receiver,
         choice: &mut Choice,
-        backoff: &mut Backoff,
     ) -> Result<(), Lost> {
         let lost = |error: &dyn std::fmt::Display| Lost::Other(error.to_string());
         loop {
@@ -83,7 +92,6 @@ impl Subscriber {
                 Incoming::Connected { session_present } => {
                     info!(broker = %self.address, session_present, "connected");
                     choice.settle();
-                    backoff.reset();
                     let greeting = self.gate.connected(session_present);
                     if greeting.forgotten {
                         metrics::counter!("screenline_broker_sessions_lost_total").increment(1);

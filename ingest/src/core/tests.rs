@@ -168,6 +168,20 @@ fn a_drain_hands_out_what_was_taken_in_and_takes_in_no_more() {
 }
 
 #[test]
+fn no_more_batches_are_handed_out_than_may_be_in_flight() {
+    let mut core = subscribed();
+    take_in(&mut core, 1..=16, 5);
+    for id in 1..=3 {
+        batch(&mut core, id);
+    }
+    assert!(matches!(core.next_batch(BatchId(4), START), Next::Wait));
+    core.committed(BatchId(2));
+    assert!(matches!(core.next_batch(BatchId(4), START), Next::Wait), "the first is still held");
+    core.committed(BatchId(1));
+    assert_eq!(batch(&mut core, 4), [13, 14, 15, 16]);
+}
+
+#[test]
 fn ready_while_subscribed_and_the_database_takes_batches() {
     let mut core = subscribed();
     take_in(&mut core, [1], 10);
