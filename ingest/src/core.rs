@@ -293,7 +293,10 @@ impl<M> Core<M> {
         self.queued_bytes -= receipts.iter().map(|receipt| receipt.bytes).sum::<usize>();
         let mut flight = Flight { id, receipts, committed: false, failed: false };
         if planted(Bug::AckBeforeCommit) {
-            self.acknowledged.extend(flight.receipts.iter_mut().filter_map(|receipt| receipt.packet.take()));
+            for receipt in &mut flight.receipts {
+                self.acknowledge(*receipt);
+                receipt.packet = None;
+            }
         }
         self.flights.push_back(flight);
         Next::Batch(Gathered { id, messages, shed: take(&mut self.shed) })
@@ -344,6 +347,10 @@ impl<M> Core<M> {
     fn release(&mut self, receipt: Receipt) {
         self.held.bytes -= receipt.bytes;
         self.held.messages -= 1;
+        self.acknowledge(receipt);
+    }
+
+    fn acknowledge(&mut self, receipt: Receipt) {
         // Only where it came from: on another connection its packet id may name another message.
         let current = self.link != Link::Down && receipt.generation == self.generation;
         if let Some(packet) = receipt.packet

@@ -43,6 +43,7 @@ edges! {
     CommittedOutOfOrder,
     CommittedWhileDisconnected,
     CommittedForOldConnection,
+    LostWhileAcknowledging,
     KeyStored,
     MessageRejected,
     MessageRejectedAgain,

@@ -38,9 +38,13 @@ struct Ingest {
     link: Option<Link>,
     /// The connection before, as far as the broker still reads what was sent on it.
     ended: Option<Link>,
-    /// A message that is not taken in yet: nothing is polled before it is.
-    hand: Option<Arrival<u32>>,
+    /// A message that is not taken in yet, and since when: nothing is polled before it is.
+    hand: Option<(Arrival<u32>, Moment)>,
+    /// When the batch that is filling has waited enough.
+    waits_until: Option<Moment>,
     works: VecDeque<Work>,
+    /// A batch is committed, and the acknowledgements are not yet taken from the core.
+    acknowledging: bool,
     draining: bool,
 }
 
@@ -181,7 +185,8 @@ impl World {
             240..430 => self.send(who),
             430..620 => self.poll(who)?,
             620..710 => self.batch(who)?,
-            710..900 => self.work(who)?,
+            710..860 => self.work(who)?,
+            860..900 => self.acknowledge(who),
             900..940 => self.connect(who),
             940..965 => self.pass(),
             965..980 => self.orphan()?,
@@ -210,6 +215,7 @@ impl World {
                     self.poll(who)?,
                     self.batch(who)?,
                     self.work(who)?,
+                    self.acknowledge(who),
                 ];
                 moved += steps.iter().filter(|moved| **moved).count() as u64;
             }
@@ -374,7 +380,9 @@ impl Ingest {
             link: None,
             ended: None,
             hand: None,
+            waits_until: None,
             works: VecDeque::new(),
+            acknowledging: false,
             draining: false,
         }
     }

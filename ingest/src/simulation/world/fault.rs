@@ -76,6 +76,7 @@ impl World {
 
     /// Goes on anew once all is written and acknowledged.
     pub(super) fn ended_in_order(&mut self, who: usize) -> Stepped {
+        self.acknowledge(who);
         let ingest = &mut self.ingests[who];
         let unsent = ingest.link.as_ref().is_some_and(|link| link.open && !link.up.is_empty());
         if !ingest.works.is_empty() || unsent {

@@ -7,7 +7,7 @@ use processor::{
 
 use super::{FAILURE, Stage, Stepped, Work, World};
 use crate::{
-    core::{Arrival, Next, Offer, Retry},
+    core::{Arrival, Moment, Next, Offer, Retry},
     simulation::{
         broker::{Down, Link, Up},
         database::{Commit, Transaction},
@@ -19,8 +19,8 @@ impl World {
     /// The task that polls takes a step.
     pub(super) fn poll(&mut self, who: usize) -> Stepped {
         let ingest = &mut self.ingests[who];
-        if let Some(arrival) = ingest.hand.take() {
-            return self.take_in(who, arrival);
+        if let Some((arrival, since)) = ingest.hand.take() {
+            return self.take_in(who, arrival, since);
         }
         let Some(link) = &mut ingest.link else { return Ok(false) };
         let Some(packet) = link.down.pop_front() else {
@@ -56,52 +56,63 @@ impl World {
             Down::Publish { delivery, packet } => {
                 let message = self.database.deliveries[delivery as usize].message;
                 let bytes = self.sent[message as usize].bytes;
-                return self.take_in(who, Arrival { message: delivery, packet, bytes });
+                return self.take_in(who, Arrival { message: delivery, packet, bytes }, self.now);
             }
         }
         Ok(true)
     }
 
-    fn take_in(&mut self, who: usize, arrival: Arrival<u32>) -> Stepped {
+    /// A message is offered that has been in hand since `since`.
+    fn take_in(&mut self, who: usize, arrival: Arrival<u32>, since: Moment) -> Stepped {
+        let (limits, now) = (self.limits, self.now);
         let ingest = &mut self.ingests[who];
-        let delivery = arrival.message;
-        let offer = ingest.core.offer(arrival, self.now);
+        let (delivery, promised) = (arrival.message, arrival.packet.is_some());
+        let offer = ingest.core.offer(arrival, now);
         tell!(self, "ingest {who} is offered delivery {delivery}: {offer:?}");
-        let moved = match offer {
+        let held = ingest.core.held();
+        if limits.budget_bytes < held.bytes {
+            return Err(format!("{} bytes are held, {} may be", held.bytes, limits.budget_bytes));
+        }
+        match offer {
+            Offer::Taken { .. } if ingest.draining => Err("a drain takes a message in".to_owned()),
+            Offer::Taken { .. } if !promised && 1 < held.messages && limits.shed_bytes < held.bytes => {
+                Err(format!("QoS 0 takes what is left for others: {held:?}"))
+            }
             Offer::Taken { .. } => {
                 self.edges.hit(Edge::MessageTaken);
-                true
+                Ok(true)
             }
             Offer::Shed { .. } => {
                 self.shed += 1;
                 self.edges.hit(Edge::MessageShed);
-                true
+                Ok(true)
             }
             Offer::Refused => {
                 self.edges.hit(Edge::MessageRefused);
-                true
+                Ok(true)
             }
             Offer::Full { arrival, .. } => {
-                ingest.hand = Some(arrival);
+                ingest.hand = Some((arrival, since));
                 self.edges.hit(Edge::MessageBlocked);
-                false
+                Ok(false)
+            }
+            Offer::LetGo if now < since + limits.blocked => {
+                Err(format!("the broker is let go after {:?}", now - since))
             }
             Offer::LetGo => {
                 self.edges.hit(Edge::ConnectionLetGo);
                 self.hang_up(who);
-                true
+                Ok(true)
             }
-        };
-        let held = self.ingests[who].core.held().bytes;
-        if self.limits.budget_bytes < held {
-            return Err(format!("{held} bytes are held, {} may be", self.limits.budget_bytes));
         }
-        Ok(moved)
     }
 
     /// An ingest closes its connection, or sees that it is gone. What it sent may still be read.
     fn hang_up(&mut self, who: usize) {
         let ingest = &mut self.ingests[who];
+        if ingest.acknowledging {
+            self.edges.hit(Edge::LostWhileAcknowledging);
+        }
         ingest.core.lost();
         ingest.hand = None;
         ingest.ended = ingest.link.take().filter(|link| link.open);
@@ -109,10 +120,7 @@ impl World {
 
     pub(super) fn connect(&mut self, who: usize) -> bool {
         let ingest = &mut self.ingests[who];
-        if ingest.link.is_some() {
-            return false;
-        }
-        if ingest.draining {
+        if ingest.link.is_some() || ingest.draining {
             return false;
         }
         if !ingest.core.may_connect() {
@@ -134,12 +142,22 @@ impl World {
             Next::Batch(gathered) => {
                 self.batches += 1;
                 let messages = gathered.messages.len();
+                let bytes = |delivery: &u32| {
+                    let message = self.database.deliveries[*delivery as usize].message;
+                    self.sent[message as usize].bytes
+                };
+                let is_full = messages == self.limits.batch_messages
+                    || self.limits.batch_bytes <= gathered.messages.iter().map(bytes).sum();
+                let has_waited = ingest.waits_until.take().is_some_and(|moment| moment <= self.now);
                 self.edges.hit(match messages {
                     0 => Edge::BatchOfShedOnly,
+                    _ if is_full => Edge::BatchFull,
                     _ if ingest.draining => Edge::BatchDrained,
-                    _ if messages == self.limits.batch_messages || messages < queued => Edge::BatchFull,
                     _ => Edge::BatchLingered,
                 });
+                if !is_full && !has_waited && !ingest.draining {
+                    return Err(format!("a batch of {messages} messages is neither full nor has it waited"));
+                }
                 tell!(self, "ingest {who} makes {gathered:?}");
                 let transaction =
                     Transaction { id: gathered.id, deliveries: gathered.messages, shed: gathered.shed };
@@ -149,11 +167,14 @@ impl World {
                     stage: Stage::Decoding,
                     look_up: false,
                 });
-                self.acknowledge(who);
+                ingest.acknowledging = true;
                 Ok(true)
             }
             Next::Drained => self.ended_in_order(who),
-            Next::At(_) => Ok(false),
+            Next::At(moment) => {
+                ingest.waits_until = Some(moment);
+                Ok(false)
+            }
             Next::Wait => {
                 if 0 < queued {
                     self.edges.hit(Edge::BatchesAtLimit);
@@ -182,8 +203,7 @@ impl World {
             }
             Stage::Ready if self.database.down => {
                 self.edges.hit(Edge::DatabaseDown);
-                self.failed(who, at);
-                Ok(true)
+                self.failed(who, at)
             }
             Stage::Ready => {
                 let id = ingest.works[at].transaction.id;
@@ -203,48 +223,54 @@ impl World {
         let work = &mut self.ingests[who].works[at];
         let chance = if self.calm || self.faults & FAILURE == 0 { 0 } else { self.rng.u8(..) };
         match chance {
-            0..180 => match self.database.commit(&work.transaction, work.look_up)? {
-                Commit::Written { rejected, rejected_again } => {
-                    work.stage = Stage::Committed;
-                    if rejected {
-                        self.edges.hit(Edge::MessageRejected);
+            0..180 => {
+                match self.database.commit(&work.transaction, work.look_up)? {
+                    Commit::Written { rejected, rejected_again } => {
+                        work.stage = Stage::Committed;
+                        if rejected {
+                            self.edges.hit(Edge::MessageRejected);
+                        }
+                        if rejected_again {
+                            self.edges.hit(Edge::MessageRejectedAgain);
+                        }
                     }
-                    if rejected_again {
-                        self.edges.hit(Edge::MessageRejectedAgain);
+                    Commit::Settled => {
+                        self.edges.hit(Edge::SettledById);
+                        work.stage = Stage::Committed;
+                    }
+                    Commit::DuplicateKey => {
+                        self.edges.hit(Edge::KeyStored);
+                        work.look_up = true;
                     }
                 }
-                Commit::Settled => {
-                    self.edges.hit(Edge::SettledById);
-                    work.stage = Stage::Committed;
-                }
-                Commit::DuplicateKey => {
-                    self.edges.hit(Edge::KeyStored);
-                    work.look_up = true;
-                }
-            },
+                Ok(true)
+            }
             180..216 => {
                 self.edges.hit(Edge::WriteFailed);
-                self.failed(who, at);
+                self.failed(who, at)
             }
             _ => {
                 self.edges.hit(Edge::OutcomeUnknown);
                 self.database.orphans.push(work.transaction.clone());
-                self.failed(who, at);
+                self.failed(who, at)
             }
         }
-        Ok(true)
     }
 
-    fn failed(&mut self, who: usize, at: usize) {
+    fn failed(&mut self, who: usize, at: usize) -> Stepped {
         let ingest = &mut self.ingests[who];
         let work = &mut ingest.works[at];
         work.stage = Stage::Ready;
         let retry = ingest.core.failed(work.transaction.id);
         tell!(self, "ingest {who} does not know of {:?}: {retry:?}", work.transaction.id);
+        if (retry == Retry::GiveUp) != ingest.draining {
+            return Err(format!("{retry:?} after a failure, draining: {}", ingest.draining));
+        }
         if retry == Retry::GiveUp {
             self.edges.hit(Edge::GaveUp);
             self.restart(who);
         }
+        Ok(true)
     }
 
     fn committed(&mut self, who: usize, at: usize) -> Stepped {
@@ -272,19 +298,19 @@ impl World {
         if held.messages < known || ingest.works.is_empty() && known < held.messages {
             return Err(format!("{held:?} are said to be held, {known} are known of"));
         }
-        self.acknowledge(who);
+        ingest.acknowledging = true;
         Ok(true)
     }
 
-    fn acknowledge(&mut self, who: usize) {
+    /// What may be acknowledged is sent. The connection may have been lost since the commit.
+    pub(super) fn acknowledge(&mut self, who: usize) -> bool {
         let ingest = &mut self.ingests[who];
+        let acknowledges = std::mem::take(&mut ingest.acknowledging);
         let packets = ingest.core.acknowledgements();
-        if packets.is_empty() {
-            return;
-        }
-        tell!(self, "ingest {who} acknowledges packets {packets:?}");
         if let Some(link) = &mut ingest.link {
+            tell!(self, "ingest {who} acknowledges packets {packets:?}");
             link.up.extend(packets.into_iter().map(Up::Acknowledge));
         }
+        acknowledges
     }
 }
