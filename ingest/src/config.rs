@@ -27,7 +27,8 @@ pub struct Config {
     #[arg(long, env = "SCREENLINE_CLIENT_ID", default_value = "screenline-ingest")]
     pub client_id: String,
 
-    /// Share the messages with the other processes that name the same group, each under a client id of its own
+    /// Share the messages with the other processes that name the same group, each under a client id of its own. The
+    /// broker keeps a share for one that is away: a client id that is not coming back must be removed there
     #[arg(long, env = "SCREENLINE_SHARE", value_name = "GROUP", value_parser = group)]
     pub share: Option<String>,
 
