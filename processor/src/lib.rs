@@ -11,6 +11,7 @@
 //! - [`aggregate`]: readings become the state of a bucket
 //! - [`roller`]: dirty marks become rollups
 //! - [`redrive`]: rejected messages once more
+//! - [`auditor`]: computes rollups again, beside the roller, and compares
 //! - [`faults`]: failpoints and planted bugs; nothing in ordinary builds
 //! - [`service`]: what every service process shares: back-off, and the way from tokio to rayon
 
@@ -33,6 +34,7 @@ pub mod aggregate;
 pub mod roller;
 
 pub mod redrive;
+pub mod auditor;
 
 pub mod service;
 

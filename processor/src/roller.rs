@@ -1,7 +1,7 @@
 //! Marks become rollups. A step takes marks FIRST and reads after: a writer that commits later leaves marks of its
 //! own, so its buckets are computed again. A crash rolls the deletion back with everything else.
 
-mod tables;
+pub(crate) mod tables;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,7 +51,7 @@ const ROLLER_LOCK: i64 = 0x7363_7265_656e_726f;
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 
 /// Marked buckets of one level, with the marked parts of each.
-type Marks = BTreeMap<Time, BTreeSet<i16>>;
+pub(crate) type Marks = BTreeMap<Time, BTreeSet<i16>>;
 
 impl Roller {
     pub fn new(url: &str, registry: Arc<RwLock<Registry>>, zone: TimeZone) -> Self {
@@ -143,7 +143,7 @@ impl Roller {
         faults::point("roller.replaced").await?;
         if level == Level::FiveMinutes {
             for wider in [Level::Hour, Level::Day] {
-                tables::mark(client, wider, &marks, &self.zone).await?;
+                tables::insert_marks(client, wider, &tables::wider(wider, &marks, &self.zone)).await?;
             }
         }
         faults::point("roller.before_commit").await?;
@@ -206,7 +206,15 @@ impl Roller {
         let mut narrow = Vec::new();
         for span in spans(marks, 0, |start| level.end(start, &self.zone)) {
             let wanted = self.series_of(&span.parts);
-            tables::read_rollups(client, span.start, span.end, wanted.as_deref(), &mut narrow).await?;
+            tables::read_rollups(
+                client,
+                Level::FiveMinutes,
+                span.start,
+                span.end,
+                wanted.as_deref(),
+                &mut narrow,
+            )
+            .await?;
         }
         let read = narrow.len() as u64;
         let (marks, registry, zone) = (marks.clone(), self.registry.clone(), self.zone.clone());

@@ -1,6 +1,6 @@
 //! The roller's SQL.
 
-use std::{collections::BTreeSet, sync::RwLock};
+use std::sync::RwLock;
 
 use jiff::{Timestamp, tz::TimeZone};
 use tokio_postgres::Client;
@@ -16,7 +16,7 @@ use crate::{
 
 /// A stored reading, or a stored event with the value 1.
 #[derive(Clone, Copy)]
-pub(super) struct Fact {
+pub(crate) struct Fact {
     pub series: SeriesId,
     pub time: Time,
     pub value: f64,
@@ -56,22 +56,20 @@ pub(super) async fn delete_marks(client: &Client, level: Level, marks: &Marks) -
     Ok(())
 }
 
-/// Marks the wider buckets that hold some five-minute buckets.
-pub(super) async fn mark(
-    client: &Client,
-    level: Level,
-    marks: &Marks,
-    zone: &TimeZone,
-) -> Result<(), StoreError> {
-    let wider: BTreeSet<(Time, i16)> = marks
-        .iter()
-        .flat_map(|(bucket, parts)| {
-            let start = level.start(*bucket, zone);
-            parts.iter().map(move |part| (start, *part))
-        })
-        .collect();
-    let buckets: Vec<Timestamp> = wider.iter().map(|(bucket, _)| bucket.timestamp()).collect();
-    let parts: Vec<i16> = wider.iter().map(|(_, part)| *part).collect();
+/// The buckets of a level that hold some narrower ones.
+pub(crate) fn wider(level: Level, marks: &Marks, zone: &TimeZone) -> Marks {
+    let mut wider = Marks::new();
+    for (bucket, parts) in marks {
+        wider.entry(level.start(*bucket, zone)).or_default().extend(parts);
+    }
+    wider
+}
+
+/// Leaves marks for the roller.
+pub(crate) async fn insert_marks(client: &Client, level: Level, marks: &Marks) -> Result<(), StoreError> {
+    let each = || marks.iter().flat_map(|(bucket, parts)| parts.iter().map(move |part| (bucket, *part)));
+    let buckets: Vec<Timestamp> = each().map(|(bucket, _)| bucket.timestamp()).collect();
+    let parts: Vec<i16> = each().map(|(_, part)| part).collect();
     client
         .execute(
             "INSERT INTO dirty (level, bucket, part, batch)
@@ -83,7 +81,7 @@ pub(super) async fn mark(
 }
 
 /// Readings and events with `start <= time < end`, of some series or of all.
-pub(super) async fn read_facts(
+pub(crate) async fn read_facts(
     client: &Client,
     start: Time,
     end: Time,
@@ -106,9 +104,10 @@ pub(super) async fn read_facts(
     Ok(())
 }
 
-/// Five-minute rollups with `start <= bucket < end`, of some series or of all.
-pub(super) async fn read_rollups(
+/// Rollups with `start <= bucket < end`, of some series or of all.
+pub(crate) async fn read_rollups(
     client: &Client,
+    level: Level,
     start: Time,
     end: Time,
     series: Option<&[SeriesId]>,
@@ -117,7 +116,8 @@ pub(super) async fn read_rollups(
     let of_series = of_series(series);
     let copy = format!(
         "COPY (SELECT bucket, series_id, count, flagged, late, sum, residue, min, max, first, first_time, last, last_time
-               FROM rollup_5m WHERE '{start}' <= bucket AND bucket < '{end}' {of_series}) TO STDOUT (FORMAT binary)"
+               FROM {} WHERE '{start}' <= bucket AND bucket < '{end}' {of_series}) TO STDOUT (FORMAT binary)",
+        level.table()
     );
     read_copy(client, &copy, |row| {
         let (bucket, series) = (row.time()?, SeriesId(row.int4()?));

@@ -6,7 +6,7 @@ use std::{
 use tokio_postgres::Client;
 use tracing::debug;
 
-use super::{Level, StoreError};
+use super::{Level, StoreError, migrate::stored_level};
 use crate::model::Time;
 
 const DAY: i64 = 86_400_000_000;
@@ -16,6 +16,25 @@ const BURST: f64 = 60.0;
 const PER_SECOND: f64 = 20.0;
 /// Days that one transaction makes: each holds a lock on its table.
 const AT_ONCE: usize = 16;
+
+/// The UTC days, by their starts, of which a table has a partition or a chunk.
+///
+/// # Errors
+/// The database cannot be read.
+pub async fn partition_days(client: &Client, table: &str) -> Result<Vec<Time>, StoreError> {
+    let query = match stored_level(client).await? {
+        Level::Plain => {
+            "SELECT to_date(right(c.relname, 8), 'YYYYMMDD')::timestamptz
+             FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+             WHERE i.inhparent = $1::text::regclass ORDER BY 1"
+        }
+        Level::TimescaleApache | Level::Timescale => {
+            "SELECT range_start FROM timescaledb_information.chunks WHERE hypertable_name = $1 ORDER BY 1"
+        }
+    };
+    let rows = client.query(query, &[&table]).await?;
+    Ok(rows.iter().map(|row| row.get::<_, jiff::Timestamp>(0).into()).collect())
+}
 
 /// Makes the days of `reading` and `event` before the batch that needs them, in short transactions of their own.
 #[derive(Debug)]
