@@ -15,9 +15,10 @@
 //! - `gate`: the core at work between the subscriber and the pipeline
 //! - `pipeline`: decode, write, acknowledge
 //! - `positions`: the acknowledgement topic of publishers that number their messages
-//! - `rolling`: the roller beside them
+//! - `rolling`: the roller beside them; `auditing`: the auditor
 //! - `metrics`: what operators see
 
+mod auditing;
 pub mod config;
 mod core;
 mod gate;
@@ -31,7 +32,7 @@ pub mod simulation;
 mod subscriber;
 
 use std::{
-    sync::{Arc, RwLock},
+    sync::{Arc, RwLock, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -112,7 +113,10 @@ pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken
         gauges: gauges.clone(),
     };
     let flowing = tokio::spawn(pipeline.run(shutdown.clone()));
-    let rolling = tokio::spawn(rolling::run(config.database_url.clone(), registry, zone, shutdown.clone()));
+    let (url, behind) = (&config.database_url, Arc::new(AtomicBool::new(false)));
+    let rolling = rolling::run(url.clone(), registry.clone(), zone.clone(), behind.clone(), shutdown.clone());
+    let rolling = tokio::spawn(rolling);
+    let auditing = tokio::spawn(auditing::run(url.clone(), registry, zone, behind, shutdown.clone()));
     let stop_telling = CancellationToken::new();
     let address = Address::parse(&config.broker_url, &format!("{}-positions", config.client_id))?;
     let choice = Choice::new(config.broker_protocol);
@@ -143,6 +147,7 @@ pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken
             telling.abort();
         }
         rolling.await.context("the roller panicked")?;
+        auditing.abort(); // it only reads
         observing.abort();
         flowed
     });

@@ -56,6 +56,11 @@ pub fn describe() {
         "screenline_roller_failures_total",
         "Steps of the roller that failed and were tried again"
     );
+    describe_counter!("screenline_audit_buckets_total", "Rollups that the auditor computed again, by level");
+    describe_counter!(
+        "screenline_audit_mismatches_total",
+        "Rollups, or hours of the ledger, that are not what they should be: must stay 0"
+    );
     describe_gauge!("screenline_dirty_marks", "Buckets whose rollup is not yet true, open ones included");
     describe_gauge!("screenline_unacknowledged_messages", "Messages received and not yet acknowledged");
     describe_gauge!("screenline_unacknowledged_bytes", "Bytes of the budget in use");

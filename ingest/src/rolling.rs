@@ -1,7 +1,10 @@
 //! The roller, beside the pipeline: it has a connection of its own and nothing of the pipeline waits for it.
 
 use std::{
-    sync::{Arc, RwLock},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -14,17 +17,21 @@ use tracing::warn;
 /// Between looks for marks when none were due: the freshness of a closed bucket.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// Sets `behind` while there is more to do than was done.
 pub async fn run(
     database_url: String,
     registry: Arc<RwLock<Registry>>,
     zone: TimeZone,
+    behind: Arc<AtomicBool>,
     shutdown: CancellationToken,
 ) {
     let mut roller = Roller::new(&database_url, registry, zone);
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
     while !shutdown.is_cancelled() {
         let started = Instant::now();
-        let pause = match roller.step().await {
+        let rolled = roller.step().await;
+        behind.store(rolled.as_ref().map_or(true, |rolled| rolled.more), Relaxed);
+        let pause = match rolled {
             Ok(rolled) => {
                 backoff.reset();
                 counter!("screenline_rollups_written_total").increment(rolled.rollups);

@@ -5,7 +5,7 @@
 mod compare;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     ops::Range,
     sync::{Arc, RwLock},
 };
@@ -153,6 +153,63 @@ impl Auditor {
         }
         self.client = Some(client);
         Ok(())
+    }
+
+    /// Sensor and metric of what a look found.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn names(
+        &mut self,
+        mismatches: &[Mismatch],
+    ) -> Result<HashMap<SeriesId, (String, String)>, StoreError> {
+        let ids: Vec<i32> = mismatches.iter().map(|mismatch| mismatch.series.0).collect();
+        let client = self.take_client().await?;
+        let rows = client.query("SELECT id, sensor, metric FROM series WHERE id = ANY($1)", &[&ids]).await?;
+        self.client = Some(client);
+        Ok(rows.iter().map(|row| (SeriesId(row.get(0)), (row.get(1), row.get(2)))).collect())
+    }
+
+    /// Hours of the ledger in which a message or a reading is in no column, or in two, in words.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn ledger(&mut self) -> Result<Vec<String>, StoreError> {
+        let client = self.take_client().await?;
+        let rows = client
+            .query(
+                "SELECT source, hour FROM ledger GROUP BY source, hour
+                 HAVING sum(received) <> sum(accepted + repeated + ignored + rejected_messages)
+                     OR sum(decoded) <> sum(stored + duplicate + conflict + rejected)
+                     OR sum(stored) < sum(late)
+                 ORDER BY hour, source LIMIT 100",
+                &[],
+            )
+            .await?;
+        self.client = Some(client);
+        let words = |(source, hour): (&str, Timestamp)| format!("{source}, the hour from {hour}");
+        Ok(rows.iter().map(|row| words((row.get(0), row.get(1)))).collect())
+    }
+
+    /// Readings and events that the ledger counts as stored, and those that are in the tables; `None` where some were
+    /// dropped or erased.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn stored(&mut self) -> Result<Option<(i64, i64)>, StoreError> {
+        let client = self.take_client().await?;
+        // One statement is one snapshot.
+        let row = client
+            .query_one(
+                "SELECT (SELECT coalesce(sum(stored), 0) FROM ledger)::int8,
+                        (SELECT count(*) FROM reading) + (SELECT count(*) FROM event),
+                        EXISTS (SELECT FROM retention WHERE floor IS NOT NULL) OR EXISTS (SELECT FROM erasure)",
+                &[],
+            )
+            .await?;
+        self.client = Some(client);
+        let gone: bool = row.get(2);
+        Ok((!gone).then(|| (row.get(0), row.get(1))))
     }
 
     async fn take_client(&mut self) -> Result<Client, StoreError> {
@@ -373,47 +430,6 @@ async fn rolled_days(client: &Client, level: Level) -> Result<Vec<Time>, StoreEr
     );
     let rows = client.query(&query, &[]).await?;
     Ok(rows.iter().map(|row| row.get::<_, Timestamp>(0).into()).collect())
-}
-
-/// Hours of the ledger in which a message or a reading is in no column, or in two; and readings that are in the tables
-/// and not in the ledger, or the other way round, as long as nothing was dropped or erased.
-///
-/// # Errors
-/// The database cannot be read.
-pub async fn ledger(client: &Client) -> Result<Vec<String>, StoreError> {
-    let rows = client
-        .query(
-            "SELECT source, hour FROM ledger GROUP BY source, hour
-             HAVING sum(received) <> sum(accepted + repeated + ignored + rejected_messages)
-                 OR sum(decoded) <> sum(stored + duplicate + conflict + rejected)
-                 OR sum(stored) < sum(late)
-             ORDER BY hour, source LIMIT 100",
-            &[],
-        )
-        .await?;
-    let mut problems: Vec<String> = rows
-        .iter()
-        .map(|row| {
-            let (source, hour): (&str, Timestamp) = (row.get(0), row.get(1));
-            format!("the ledger's sums do not hold for {source} in the hour from {hour}")
-        })
-        .collect();
-    // One statement is one snapshot.
-    let row = client
-        .query_one(
-            "SELECT (SELECT coalesce(sum(stored), 0) FROM ledger)::int8,
-                    (SELECT count(*) FROM reading) + (SELECT count(*) FROM event),
-                    EXISTS (SELECT FROM retention WHERE floor IS NOT NULL) OR EXISTS (SELECT FROM erasure)",
-            &[],
-        )
-        .await?;
-    let (counted, there, gone): (i64, i64, bool) = (row.get(0), row.get(1), row.get(2));
-    if counted != there && !gone {
-        problems.push(format!(
-            "the ledger counts {counted} readings and events as stored, and the tables hold {there}"
-        ));
-    }
-    Ok(problems)
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ pub mod aggregate;
 pub mod roller;
 
 pub mod redrive;
+
 pub mod auditor;
 
 pub mod service;
