@@ -5,6 +5,7 @@ CREATE TABLE retention (
     class    text PRIMARY KEY,                   -- as --keep names it: readings, rollup_5m, readings:camera.*
     keep     text,                               -- how long; null: no longer a class of its own
     floor    timestamptz,                        -- what is before it is refused, and its buckets are never computed again
+    cleared  timestamptz,                        -- rows that go one by one are gone up to here
     moved_at timestamptz,
     days     int8 NOT NULL DEFAULT 0,            -- dropped whole so far
     rows     int8 NOT NULL DEFAULT 0             -- deleted one by one so far

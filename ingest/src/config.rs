@@ -1,12 +1,13 @@
 //! Every setting of the service; `--help` is their reference.
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{path::PathBuf, str::FromStr};
 
 use processor::{
     mapping::{Mapping, MappingError},
+    model::Span,
     registry::Admission,
-    store::StorageChoice,
-    validate::Rules,
+    store::{Keep, KeepRule, StorageChoice},
+    validate::{LATENESS_HORIZON, Rules},
 };
 
 #[derive(clap::Args, Clone, Debug)]
@@ -40,6 +41,11 @@ pub struct Config {
     #[arg(long, env = "SCREENLINE_TIME_ZONE", default_value = "UTC")]
     pub time_zone: String,
 
+    /// How long rows are kept, by class: readings=13mo, rollup_5m=5y, rejections=30d, readings:camera.*=30d (metrics
+    /// that begin so), events=forever; see `screenline retention` for all classes
+    #[arg(long, env = "SCREENLINE_KEEP", value_delimiter = ',', value_name = "CLASS=SPAN")]
+    pub keep: Vec<KeepRule>,
+
     #[command(flatten)]
     pub intake: Intake,
 }
@@ -51,6 +57,14 @@ impl Config {
             Some(group) => filters.iter().map(|filter| format!("$share/{group}/{filter}")).collect(),
             None => filters,
         }
+    }
+
+    /// How long every class is kept.
+    ///
+    /// # Errors
+    /// What cannot be kept as asked, and what to ask for instead.
+    pub fn keep(&self) -> anyhow::Result<Keep> {
+        Keep::new(&self.keep, self.intake.lateness_horizon).map_err(anyhow::Error::msg)
     }
 }
 
@@ -69,8 +83,8 @@ pub struct Intake {
     pub registry: Admission,
 
     /// How old a reading may be at its receipt: 400d, 12h, or unlimited; older ones are rejected as too late
-    #[arg(long, env = "SCREENLINE_LATENESS_HORIZON", default_value = "400d")]
-    pub lateness_horizon: Horizon,
+    #[arg(long, env = "SCREENLINE_LATENESS_HORIZON", default_value_t = LATENESS_HORIZON)]
+    pub lateness_horizon: Span,
 
     /// Whose numbers are believed: any, or only those below gateway/NAME/ that name this gateway (where logins guard
     /// those topics)
@@ -94,7 +108,7 @@ impl Intake {
     /// What is asked of readings.
     pub fn rules(&self) -> Rules {
         Rules {
-            lateness_horizon: self.lateness_horizon.0,
+            lateness_horizon: self.lateness_horizon.duration(),
             numbers_below_gateway_only: self.numbered_topics == NumberedTopics::Gateway,
             ..Rules::default()
         }
@@ -147,28 +161,6 @@ impl FromStr for NumberedTopics {
     }
 }
 
-/// How old a reading may be; `None` is unlimited.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Horizon(pub Option<Duration>);
-
-impl FromStr for Horizon {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "unlimited" {
-            return Ok(Horizon(None));
-        }
-        let unit = |suffix, seconds: u64| {
-            let number: u64 = text.strip_suffix(suffix)?.parse().ok()?;
-            (0 < number).then(|| number.checked_mul(seconds)).flatten()
-        };
-        let seconds = unit("d", 86_400).or_else(|| unit("h", 3_600)).or_else(|| unit("m", 60));
-        let seconds = seconds
-            .ok_or_else(|| format!("{text:?} is no span such as 35d, 12h or 30m, nor \"unlimited\""))?;
-        Ok(Horizon(Some(Duration::from_secs(seconds))))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,15 +175,6 @@ mod tests {
         assert_eq!(group("city"), Ok("city".to_owned()));
         for wrong in ["", "a/b", "#", "+"] {
             assert!(group(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn horizons_are_read_or_refused() {
-        assert_eq!("35d".parse(), Ok(Horizon(Some(Duration::from_secs(35 * 86_400)))));
-        assert_eq!("unlimited".parse(), Ok(Horizon(None)));
-        for wrong in ["", "d", "0d", "5", "-3d", "5 days", "99999999999999999999d"] {
-            assert!(wrong.parse::<Horizon>().is_err(), "{wrong}");
         }
     }
 }

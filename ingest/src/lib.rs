@@ -15,13 +15,14 @@
 //! - `gate`: the core at work between the subscriber and the pipeline
 //! - `pipeline`: decode, write, acknowledge
 //! - `positions`: the acknowledgement topic of publishers that number their messages
-//! - `rolling`: the roller beside them; `auditing`: the auditor
+//! - `rolling`: the roller beside them; `auditing`: the auditor; `keeping`: retention
 //! - `metrics`: what operators see
 
 mod auditing;
 pub mod config;
 mod core;
 mod gate;
+mod keeping;
 mod metrics;
 mod pipeline;
 mod positions;
@@ -79,6 +80,7 @@ pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken
     let mapping = Arc::new(mapping);
     let zone = TimeZone::get(&config.time_zone)
         .with_context(|| format!("{:?} is no time zone", config.time_zone))?;
+    let keep = config.keep()?;
     let level = migrate(&config, &shutdown).await?;
     info!(%level, "tables are ready");
 
@@ -87,6 +89,7 @@ pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken
     Registry::refresh(&registry, &client).await.context("load the registry")?;
     let notices = Arc::new(Notices::default());
     notices.post(Positions::all(&client).await.context("read the positions of numbered sources")?);
+    keep.store(&client).await.context("write how long rows are kept")?;
     drop(client);
 
     let gauges = Arc::new(Gauges::default());
@@ -116,6 +119,7 @@ pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken
     let (url, behind) = (&config.database_url, Arc::new(AtomicBool::new(false)));
     let rolling = rolling::run(url.clone(), registry.clone(), zone.clone(), behind.clone(), shutdown.clone());
     let rolling = tokio::spawn(rolling);
+    let keeping = tokio::spawn(keeping::run(url.clone(), zone.clone(), behind.clone(), shutdown.clone()));
     let auditing = tokio::spawn(auditing::run(url.clone(), registry, zone, behind, shutdown.clone()));
     let stop_telling = CancellationToken::new();
     let address = Address::parse(&config.broker_url, &format!("{}-positions", config.client_id))?;
@@ -148,6 +152,7 @@ pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken
         }
         rolling.await.context("the roller panicked")?;
         auditing.abort(); // it only reads
+        keeping.abort(); // in a transaction
         observing.abort();
         flowed
     });

@@ -61,6 +61,19 @@ pub fn describe() {
         "screenline_audit_mismatches_total",
         "Rollups, or hours of the ledger, that are not what they should be: must stay 0"
     );
+    describe_counter!("screenline_retention_days_dropped_total", "Days of readings and events dropped whole");
+    describe_counter!(
+        "screenline_retention_rows_deleted_total",
+        "Rows deleted as older than they are kept, by class"
+    );
+    describe_counter!(
+        "screenline_retention_failures_total",
+        "Steps of retention that failed and were tried again"
+    );
+    describe_gauge!(
+        "screenline_raw_floor_timestamp_seconds",
+        "Readings and events before this time were dropped, and are refused; absent where none were"
+    );
     describe_gauge!("screenline_dirty_marks", "Buckets whose rollup is not yet true, open ones included");
     describe_gauge!("screenline_unacknowledged_messages", "Messages received and not yet acknowledged");
     describe_gauge!("screenline_unacknowledged_bytes", "Bytes of the budget in use");

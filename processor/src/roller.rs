@@ -18,7 +18,7 @@ use crate::{
     model::{Level, Series, SeriesId, Time, series::PARTS},
     registry::{self, Registry},
     service::compute,
-    store::{StoreError, connect},
+    store::{StoreError, connect, lock},
 };
 
 /// What a step did.
@@ -46,8 +46,6 @@ pub struct Roller {
 const BUCKETS_MAX: i64 = 1_152; // four days
 /// Rows a step aims at: 40 bytes each, so a step stays near 100 MB.
 const ROWS_WANTED: u64 = 1_000_000;
-/// "screenro" in ASCII.
-const ROLLER_LOCK: i64 = 0x7363_7265_656e_726f;
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 
 /// Marked buckets of one level, with the marked parts of each.
@@ -112,7 +110,7 @@ impl Roller {
 
     async fn roll(&mut self, client: &Client, level: Level) -> Result<Rolled, StoreError> {
         client.batch_execute("BEGIN").await?;
-        let lock = client.query_one("SELECT pg_try_advisory_xact_lock($1), now()", &[&ROLLER_LOCK]).await?;
+        let lock = client.query_one("SELECT pg_try_advisory_xact_lock($1), now()", &[&lock::ROLLER]).await?;
         let now: Time = lock.get::<_, jiff::Timestamp>(1).into();
         let open = level.start(now, &self.zone);
         let marks = match lock.get(0) {
@@ -223,7 +221,10 @@ impl Roller {
             let registry = registry::read(&registry);
             wide.retain(|rollup| {
                 let part = registry.series(rollup.series).map(|series| series.part);
-                part.is_some_and(|part| marks.get(&rollup.bucket).is_some_and(|parts| parts.contains(&part)))
+                let marked = |part| marks.get(&rollup.bucket).is_some_and(|parts| parts.contains(&part));
+                // Wholly before the floor it stays as it is, or as it was dropped.
+                let open = registry.floor(rollup.series) < Some(level.end(rollup.bucket, &zone));
+                part.is_some_and(marked) && open
             });
             wide
         });

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use crate::{
     decode,
-    model::{Message, Number, Quality, Reason, Series, Time, reason::Refusal},
+    model::{Message, Number, Quality, Reason, Series, Span, Time, reason::Refusal},
 };
+
+/// How old a reading may be at its receipt, where nothing else is said: less than readings are kept.
+pub const LATENESS_HORIZON: Span = Span::days(400);
 
 /// What the city asks of a reading's time.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -21,9 +24,8 @@ pub struct Rules {
 
 impl Default for Rules {
     fn default() -> Self {
-        let days = |days: u64| Duration::from_secs(days * 86_400);
         Rules {
-            lateness_horizon: Some(days(400)),
+            lateness_horizon: LATENESS_HORIZON.duration(),
             late_after: Duration::from_secs(15 * 60),
             numbers_below_gateway_only: false,
         }

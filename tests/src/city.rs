@@ -50,9 +50,19 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// `screenline up`, taking readings of any age.
+    /// `screenline up`, taking readings of any age and keeping them.
     pub fn up(storage: Storage) -> Plan {
-        Plan::of("up", storage).args(&["--lateness-horizon", "unlimited"])
+        Plan::by_default(storage).args(&[
+            "--lateness-horizon",
+            "unlimited",
+            "--keep",
+            "readings=forever,events=forever",
+        ])
+    }
+
+    /// `screenline up` with the settings it has by itself.
+    pub fn by_default(storage: Storage) -> Plan {
+        Plan::of("up", storage)
     }
 
     /// `screenline demo`.

@@ -14,7 +14,10 @@ use std::{
 
 use anyhow::{Context, ensure};
 use nix::sys::signal::Signal;
-use processor::store::{self, Level};
+use processor::{
+    store::{self, Keep, Level},
+    validate::LATENESS_HORIZON,
+};
 use tempfile::TempDir;
 use tokio::{
     process::Command,
@@ -193,6 +196,8 @@ async fn launch(
     tell: Tell<'_>,
     prepare: impl AsyncFnOnce(&mut tokio_postgres::Client) -> anyhow::Result<()>,
 ) -> anyhow::Result<(String, String, Level, SocketAddr)> {
+    let horizon = args.lateness_horizon.unwrap_or(LATENESS_HORIZON);
+    Keep::new(&args.keep, horizon).map_err(anyhow::Error::msg)?; // ingest would refuse it, too late to be read
     ports::check("--listen", args.listen)?;
     if args.broker_url.is_none() {
         mosquitto::check(args.mqtt_listen)?;
@@ -276,7 +281,10 @@ fn ingest(args: &UpArgs, common: &Common<'_>, broker_url: &str) -> Service {
         own.extend(["--registry".into(), registry.into()]);
     }
     if let Some(horizon) = &args.lateness_horizon {
-        own.extend(["--lateness-horizon".into(), horizon.into()]);
+        own.extend(["--lateness-horizon".into(), horizon.to_string().into()]);
+    }
+    for rule in &args.keep {
+        own.extend(["--keep".into(), rule.to_string().into()]);
     }
     for mapping in &args.mappings {
         own.extend(["--mappings".into(), mapping.into()]);

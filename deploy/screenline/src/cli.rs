@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
-use processor::store::StorageChoice;
+use processor::{
+    model::Span,
+    store::{KeepRule, StorageChoice},
+};
 
 use crate::{
     account::AccountArgs,
@@ -133,9 +136,13 @@ pub struct UpArgs {
     /// Whether an unknown sensor is registered by its first valid reading (`open`) or rejected (`closed`)
     #[arg(long, env = "SCREENLINE_REGISTRY", value_parser = ["open", "closed"])]
     pub registry: Option<String>,
-    /// Readings older than this are rejected as too late: `400d`, or `unlimited`
-    #[arg(long, env = "SCREENLINE_LATENESS_HORIZON", value_name = "DAYS")]
-    pub lateness_horizon: Option<String>,
+    /// Readings older than this are rejected as too late: `400d`, or `unlimited` [default: 400d]
+    #[arg(long, env = "SCREENLINE_LATENESS_HORIZON", value_name = "SPAN")]
+    pub lateness_horizon: Option<Span>,
+    /// How long rows are kept, by class: readings=13mo, rejections=30d, readings:camera.*=30d, events=forever; all
+    /// classes are shown by `screenline retention`
+    #[arg(long, env = "SCREENLINE_KEEP", value_delimiter = ',', value_name = "CLASS=SPAN")]
+    pub keep: Vec<KeepRule>,
     /// Mapping files (TOML) in place of the built-in ones; may be given several times
     #[arg(long = "mappings", env = "SCREENLINE_MAPPINGS", value_name = "FILE", value_delimiter = ',')]
     pub mappings: Vec<PathBuf>,
@@ -151,7 +158,8 @@ pub struct UpArgs {
 #[command(after_help = "\
 Without --feed, all bundled feeds are replayed with their history moved to end now, at full speed, and then go on at
 their own pace. With --feed, that one is replayed with its recorded times. The data folder is temporary unless --data
-is given. The lateness horizon is unlimited and the registry is open, unless told otherwise.
+is given. The lateness horizon is unlimited, readings are kept for ever and the registry is open, unless told
+otherwise.
 
 Examples:
   screenline demo

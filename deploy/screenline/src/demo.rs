@@ -17,8 +17,9 @@ use std::{
 
 use anyhow::Context;
 use processor::{
+    model::{Class, Kept, Span},
     registry,
-    store::{self, Totals},
+    store::{self, KeepRule, Totals},
 };
 use report::Report;
 use simulators::{
@@ -79,7 +80,14 @@ pub async fn run(mut args: DemoArgs, log: LogArgs, console: Console) -> anyhow::
         args.up.mqtt_listen = free("--mqtt-listen", args.up.mqtt_listen, &console)?;
     }
     args.up.registry.get_or_insert_with(|| "open".into());
-    args.up.lateness_horizon.get_or_insert_with(|| "unlimited".into());
+    // The feeds are of years ago.
+    if args.up.lateness_horizon.is_none() {
+        args.up.lateness_horizon = Some(Span::Forever);
+        if args.up.keep.is_empty() {
+            let forever = |kept| KeepRule(Class::all(kept), Span::Forever);
+            args.up.keep = vec![forever(Kept::Readings), forever(Kept::Events)];
+        }
+    }
 
     let ready_file = args.up.ready_file.clone().map(ReadyFile::prepare).transpose()?;
     let listener = monitor::listen(args.up.metrics_listen).await?;

@@ -19,12 +19,14 @@ pub enum Kept {
     Rollups(Level),
     Conflicts,
     Rejections,
+    /// Which numbers of a source came in which hour.
+    Positions,
     Ledger,
     Batches,
 }
 
 impl Kept {
-    pub const ALL: [Kept; 9] = [
+    pub const ALL: [Kept; 10] = [
         Kept::Readings,
         Kept::Events,
         Kept::Rollups(Level::FiveMinutes),
@@ -32,6 +34,7 @@ impl Kept {
         Kept::Rollups(Level::Day),
         Kept::Conflicts,
         Kept::Rejections,
+        Kept::Positions,
         Kept::Ledger,
         Kept::Batches,
     ];
@@ -44,6 +47,7 @@ impl Kept {
             Kept::Rollups(level) => level.table(),
             Kept::Conflicts => "conflicts",
             Kept::Rejections => "rejections",
+            Kept::Positions => "positions",
             Kept::Ledger => "ledger",
             Kept::Batches => "batches",
         }

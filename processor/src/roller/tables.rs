@@ -5,13 +5,13 @@ use std::sync::RwLock;
 use jiff::{Timestamp, tz::TimeZone};
 use tokio_postgres::Client;
 
-use super::{Marks, ROLLER_LOCK};
+use super::Marks;
 use crate::{
     aggregate::Rollup,
     faults::{self, Bug},
     model::{Level, Quality, SeriesId, State, Time, state::Values},
     registry::{self, Registry},
-    store::{Counts, StoreError, read_copy},
+    store::{Counts, StoreError, lock, read_copy},
 };
 
 /// A stored reading, or a stored event with the value 1.
@@ -280,12 +280,12 @@ pub(super) async fn replace(
     Ok(written)
 }
 
-/// Folds the ledger to one row a source and hour, and forgets batches that nobody will ask for again.
+/// Folds the ledger to one row a source and hour.
 pub(super) async fn tidy(client: &Client) -> Result<(), StoreError> {
     let columns = Counts::COLUMNS.join(", ");
     let sums = Counts::COLUMNS.map(|column| format!("sum({column})::int8")).join(", ");
     client.batch_execute("BEGIN").await?;
-    let lock = client.query_one("SELECT pg_try_advisory_xact_lock($1)", &[&ROLLER_LOCK]).await?;
+    let lock = client.query_one("SELECT pg_try_advisory_xact_lock($1)", &[&lock::ROLLER]).await?;
     if lock.get(0) {
         client
             .batch_execute(&format!(
@@ -297,8 +297,7 @@ pub(super) async fn tidy(client: &Client) -> Result<(), StoreError> {
                      RETURNING l.*
                  )
                  INSERT INTO ledger (source, hour, {columns})
-                 SELECT source, hour, {sums} FROM loose GROUP BY source, hour;
-                 DELETE FROM batch WHERE at < now() - INTERVAL '1 day'"
+                 SELECT source, hour, {sums} FROM loose GROUP BY source, hour"
             ))
             .await?;
     }

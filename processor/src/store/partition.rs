@@ -21,7 +21,7 @@ const AT_ONCE: usize = 16;
 ///
 /// # Errors
 /// The database cannot be read.
-pub async fn partition_days(client: &Client, table: &str) -> Result<Vec<Time>, StoreError> {
+pub async fn days(client: &Client, table: &str) -> Result<Vec<Time>, StoreError> {
     let query = match stored_level(client).await? {
         Level::Plain => {
             "SELECT to_date(right(c.relname, 8), 'YYYYMMDD')::timestamptz
@@ -34,6 +34,53 @@ pub async fn partition_days(client: &Client, table: &str) -> Result<Vec<Time>, S
     };
     let rows = client.query(query, &[&table]).await?;
     Ok(rows.iter().map(|row| row.get::<_, jiff::Timestamp>(0).into()).collect())
+}
+
+/// The days of a table with their size in bytes, indexes included.
+///
+/// # Errors
+/// The database cannot be read.
+pub(super) async fn sizes(client: &Client, table: &str) -> Result<Vec<(Time, i64)>, StoreError> {
+    let query = match stored_level(client).await? {
+        Level::Plain => {
+            "SELECT to_date(right(c.relname, 8), 'YYYYMMDD')::timestamptz, pg_total_relation_size(c.oid)
+             FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+             WHERE i.inhparent = $1::text::regclass ORDER BY 1"
+        }
+        Level::TimescaleApache | Level::Timescale => {
+            "SELECT range_start, pg_total_relation_size(format('%I.%I', chunk_schema, chunk_name)::regclass)
+             FROM timescaledb_information.chunks WHERE hypertable_name = $1 ORDER BY 1"
+        }
+    };
+    let rows = client.query(query, &[&table]).await?;
+    Ok(rows.iter().map(|row| (row.get::<_, jiff::Timestamp>(0).into(), row.get(1))).collect())
+}
+
+/// In a transaction: drops the days of a table that end at or before an instant. Returns how many.
+///
+/// # Errors
+/// The database fails, or somebody reads the table for too long.
+pub(super) async fn drop_days(client: &Client, table: &str, before: Time) -> Result<i64, StoreError> {
+    match stored_level(client).await? {
+        Level::Plain => {
+            let going =
+                days(client, table).await?.into_iter().filter(|day| day.micros() + DAY <= before.micros());
+            let names: Vec<String> = going.map(|day| partition_name(table, day)).collect();
+            if !names.is_empty() {
+                client.batch_execute(&format!("DROP TABLE {}", names.join(", "))).await?;
+            }
+            Ok(names.len() as i64)
+        }
+        Level::TimescaleApache | Level::Timescale => {
+            let drop =
+                format!("SELECT count(*) FROM drop_chunks('{table}', older_than => TIMESTAMPTZ '{before}')");
+            Ok(client.query_one(&drop, &[]).await?.get(0))
+        }
+    }
+}
+
+fn partition_name(table: &str, day: Time) -> String {
+    format!("{table}_{}", day.timestamp().strftime("%Y%m%d"))
 }
 
 /// Makes the days of `reading` and `event` before the batch that needs them, in short transactions of their own.
@@ -106,7 +153,7 @@ impl Partitions {
             let end = Time::from_micros((day + 1) * DAY);
             let sql = match self.level {
                 Level::Plain => {
-                    let name = format!("{table}_{}", start.timestamp().strftime("%Y%m%d"));
+                    let name = partition_name(table, start);
                     let there = transaction.query_one("SELECT to_regclass($1) IS NOT NULL", &[&name]).await?;
                     if there.get(0) {
                         continue;

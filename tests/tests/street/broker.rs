@@ -28,6 +28,8 @@ mod scenarios {
             &client_id,
             "--lateness-horizon",
             "unlimited",
+            "--keep",
+            "readings=forever,events=forever",
         ]);
         args.extend(["--storage", storage.name(), "--metrics-listen", "127.0.0.1:0"]);
         let mut process = Process::start(city.workplace(), &client_id, &args)?;
