@@ -93,7 +93,7 @@ impl Auditor {
             utc.extend(store::partition_days(&client, table).await?);
         }
         for level in Level::ALL {
-            utc.extend(rolled_days(&client, level).await?);
+            utc.extend(store::rolled_days(&client, level).await?);
         }
         let row = client.query_one("SELECT raw_floor, now() FROM city", &[]).await?;
         let floor = row.get::<_, Option<Timestamp>>(0).map(Time::from);
@@ -414,22 +414,6 @@ async fn widen(
         aggregate::widen(wide, start)
     })
     .await
-}
-
-/// The first bucket of every UTC day that has rollups, found by jumping from day to day in the key.
-async fn rolled_days(client: &Client, level: Level) -> Result<Vec<Time>, StoreError> {
-    let query = format!(
-        "WITH RECURSIVE first AS (
-             SELECT min(bucket) AS bucket FROM {table}
-             UNION ALL
-             SELECT (SELECT min(bucket) FROM {table} WHERE date_trunc('day', first.bucket) + INTERVAL '1 day' <= bucket)
-             FROM first WHERE first.bucket IS NOT NULL
-         )
-         SELECT date_trunc('day', bucket) FROM first WHERE bucket IS NOT NULL",
-        table = level.table()
-    );
-    let rows = client.query(&query, &[]).await?;
-    Ok(rows.iter().map(|row| row.get::<_, Timestamp>(0).into()).collect())
 }
 
 #[cfg(test)]

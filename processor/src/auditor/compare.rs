@@ -47,10 +47,12 @@ pub fn compare(
 }
 
 /// A state as the bits that the promise covers: all but `late`, which depends on when readings came.
-fn bits(state: &State) -> (i64, i64, Option<([u64; 6], [Time; 2])>) {
+fn bits(state: &State) -> (i64, i64, Option<[u64; 8]>) {
     let values = state.values.as_ref().map(|v| {
-        let numbers = [v.sum, v.residue, v.min, v.max, v.first.1, v.last.1].map(f64::to_bits);
-        (numbers, [v.first.0, v.last.0])
+        let [sum, residue, min, max] = [v.sum, v.residue, v.min, v.max].map(f64::to_bits);
+        let at = |time: Time| time.micros().cast_unsigned();
+        let (first, last) = (v.first.1.to_bits(), v.last.1.to_bits());
+        [sum, residue, min, max, first, last, at(v.first.0), at(v.last.0)]
     });
     (state.count, state.flagged, values)
 }
@@ -106,28 +108,36 @@ mod tests {
         },
     };
 
-    /// Five-minute buckets by the definition, one reading after the other; sums as Neumaier wrote them in 1974.
-    fn naive(readings: &BTreeMap<(i32, i64), f64>) -> BTreeMap<(i32, i64), (i64, f64, f64, f64, f64)> {
-        let mut buckets = BTreeMap::new();
-        for ((series, micros), value) in readings {
-            let bucket = micros / FIVE_MINUTES * FIVE_MINUTES;
-            let (count, sum, residue, first, last) =
-                buckets.entry((*series, bucket)).or_insert((0, 0.0, 0.0, *value, *value));
-            if *count == 0 {
-                *sum = *value;
-            } else {
-                let total: f64 = *sum + value;
-                *residue += match value.abs() <= f64::abs(*sum) {
-                    true => (*sum - total) + value,
-                    false => (value - total) + *sum,
-                };
-                *sum = total;
+    /// A bucket by the definition: one reading after the other, the sum as Neumaier wrote it in 1974.
+    #[derive(Default)]
+    struct Naive {
+        count: i64,
+        sum: f64,
+        residue: f64,
+        first: f64,
+        last: f64,
+    }
+
+    impl Naive {
+        fn add(&mut self, value: f64) {
+            self.count += 1;
+            self.last = value;
+            if self.count == 1 {
+                (self.sum, self.first) = (value, value);
+                return;
             }
-            *count += 1;
-            let _ = first;
-            *last = *value;
+            let sum = self.sum + value;
+            self.residue += if value.abs() <= self.sum.abs() {
+                (self.sum - sum) + value
+            } else {
+                (value - sum) + self.sum
+            };
+            self.sum = sum;
         }
-        buckets
+
+        fn bits(&self) -> [u64; 4] {
+            [self.sum, self.residue, self.first, self.last].map(f64::to_bits)
+        }
     }
 
     proptest! {
@@ -142,16 +152,18 @@ mod tests {
                 Entry { series: SeriesId(*series), bucket, time, value: *value, quality: Quality::GOOD }
             });
             let narrow = aggregate::buckets(entries.collect());
-            let naive = naive(&readings);
+            let mut naive: BTreeMap<(i32, i64), Naive> = BTreeMap::new();
+            for ((series, micros), value) in &readings {
+                naive.entry((*series, micros / FIVE_MINUTES * FIVE_MINUTES)).or_default().add(*value);
+            }
             prop_assert_eq!(narrow.len(), naive.len());
             for rollup in &narrow {
                 let values = rollup.state.values.unwrap();
-                let (count, sum, residue, first, last) = naive[&(rollup.series.0, rollup.bucket.micros())];
-                let bits = |numbers: [f64; 4]| numbers.map(f64::to_bits);
-                prop_assert_eq!(rollup.state.count, count);
+                let naive = &naive[&(rollup.series.0, rollup.bucket.micros())];
+                prop_assert_eq!(rollup.state.count, naive.count);
                 prop_assert_eq!(
-                    bits([values.sum, values.residue, values.first.1, values.last.1]),
-                    bits([sum, residue, first, last])
+                    [values.sum, values.residue, values.first.1, values.last.1].map(f64::to_bits),
+                    naive.bits()
                 );
             }
 

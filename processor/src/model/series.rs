@@ -45,6 +45,11 @@ impl Kind {
     pub const fn covers_interval(self) -> bool {
         matches!(self, Kind::Total | Kind::Rate | Kind::Sliding)
     }
+
+    /// Microseconds between a reading's time and the instant that decides its bucket, in a series of so many seconds.
+    pub fn interval_micros(self, interval_s: Option<u32>) -> i64 {
+        if self.covers_interval() { i64::from(interval_s.unwrap_or(0)) * 1_000_000 } else { 0 }
+    }
 }
 
 impl FromStr for Kind {
@@ -87,7 +92,7 @@ impl Series {
 
     /// Microseconds between a reading's time and the instant that decides its bucket.
     pub fn interval_micros(&self) -> i64 {
-        if self.kind.covers_interval() { i64::from(self.interval_s.unwrap_or(0)) * 1_000_000 } else { 0 }
+        self.kind.interval_micros(self.interval_s)
     }
 }
 

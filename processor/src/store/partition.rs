@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 use tracing::debug;
 
 use super::{Level, StoreError, migrate::stored_level};
-use crate::model::Time;
+use crate::model::{self, Time};
 
 const DAY: i64 = 86_400_000_000;
 /// Days that may be made at once: two months of history arriving together.
@@ -33,6 +33,25 @@ pub async fn days(client: &Client, table: &str) -> Result<Vec<Time>, StoreError>
         }
     };
     let rows = client.query(query, &[&table]).await?;
+    Ok(rows.iter().map(|row| row.get::<_, jiff::Timestamp>(0).into()).collect())
+}
+
+/// The UTC days, by their starts, that have rollups: found by jumping from day to day in the key.
+///
+/// # Errors
+/// The database cannot be read.
+pub async fn rolled_days(client: &Client, level: model::Level) -> Result<Vec<Time>, StoreError> {
+    let query = format!(
+        "WITH RECURSIVE first AS (
+             SELECT min(bucket) AS bucket FROM {table}
+             UNION ALL
+             SELECT (SELECT min(bucket) FROM {table} WHERE date_trunc('day', first.bucket) + INTERVAL '1 day' <= bucket)
+             FROM first WHERE first.bucket IS NOT NULL
+         )
+         SELECT date_trunc('day', bucket) FROM first WHERE bucket IS NOT NULL",
+        table = level.table()
+    );
+    let rows = client.query(&query, &[]).await?;
     Ok(rows.iter().map(|row| row.get::<_, jiff::Timestamp>(0).into()).collect())
 }
 
