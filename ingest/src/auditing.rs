@@ -89,13 +89,10 @@ async fn look(auditor: &mut Auditor, days: &mut Days) -> Result<Audited, StoreEr
             error!(problem, "the ledger does not add up: please report it");
         }
     }
-    match fastrand::choice(&days.starts) {
-        Some(day) => auditor.sample(*day).await,
-        None => {
-            days.asked = None; // nothing is stored yet
-            Ok(Audited::default())
-        }
+    if days.starts.is_empty() {
+        days.asked = None; // nothing is stored yet
     }
+    auditor.sample(&days.starts).await
 }
 
 async fn report(auditor: &mut Auditor, audited: &Audited) {

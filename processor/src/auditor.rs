@@ -114,16 +114,16 @@ impl Auditor {
         self.look(Look { span, day: true, series: None }).await
     }
 
-    /// Looks at a random share of the city, in a random hour of a local day; one time in 24 in the whole day, whose
-    /// rollup is made of that much more.
+    /// Looks at a random share of the city, in a random hour of one of some local days; one time in 24 in the whole
+    /// day, whose rollup is made of that much more.
     ///
     /// # Errors
     /// The database cannot be read.
-    pub async fn sample(&mut self, day: Time) -> Result<Audited, StoreError> {
-        let series = self.random_part();
-        if series.is_none() {
-            return Ok(Audited::default()); // nothing is registered yet
-        }
+    pub async fn sample(&mut self, days: &[Time]) -> Result<Audited, StoreError> {
+        let series = self.random_part().await?;
+        let (Some(day), Some(_)) = (fastrand::choice(days).copied(), &series) else {
+            return Ok(Audited::default()); // nothing is stored yet
+        };
         let end = Level::Day.end(day, &self.zone);
         let look = match fastrand::u8(..24) {
             0 => Look { span: day..end, day: true, series },
@@ -220,11 +220,17 @@ impl Auditor {
     }
 
     /// The series of the part that a random series is in.
-    fn random_part(&self) -> Option<Vec<SeriesId>> {
+    async fn random_part(&mut self) -> Result<Option<Vec<SeriesId>>, StoreError> {
+        let client = self.take_client().await?;
+        Registry::refresh(&self.registry, &client).await?;
+        self.client = Some(client);
         let registry = registry::read(&self.registry);
         let count = registry.series_count();
-        let part = registry.all_series().nth(fastrand::usize(..count.max(1)))?.part;
-        Some(registry.all_series().filter(|series| series.part == part).map(|series| series.id).collect())
+        let Some(chosen) = registry.all_series().nth(fastrand::usize(..count.max(1))) else {
+            return Ok(None);
+        };
+        let of_part = registry.all_series().filter(|series| series.part == chosen.part);
+        Ok(Some(of_part.map(|series| series.id).collect()))
     }
 
     async fn look(&mut self, look: Look) -> Result<Audited, StoreError> {

@@ -29,7 +29,7 @@ pub use city::City;
 pub use connect::connect;
 pub use copy::{CopyFrames, read_copy};
 pub use erase::{Eraser, Erasure, Traces};
-pub use migrate::{Level, StorageChoice, available_level, migrate, stored_level};
+pub use migrate::{Level, StorageChoice, available_level, migrate};
 pub use partition::{days as partition_days, rolled_days};
 pub use position::{Position, Positions};
 pub use rejected::{Filter, Rejected, State as RejectionState};

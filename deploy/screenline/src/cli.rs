@@ -10,7 +10,10 @@ use processor::{
 
 use crate::{
     account::AccountArgs,
+    audit::AuditArgs,
+    erase::EraseArgs,
     rejected::RejectedArgs,
+    retention::RetentionArgs,
     service::{IngestArgs, QueryArgs},
     telemetry::Format,
 };
@@ -87,6 +90,12 @@ pub enum Command {
     Account(Box<AccountArgs>),
     /// Look at what was refused, try it again, or give it up
     Rejected(Box<RejectedArgs>),
+    /// Compute rollups again from their readings, and compare bit for bit
+    Audit(Box<AuditArgs>),
+    /// Say what is older than it is kept, and drop it now
+    Retention(Box<RetentionArgs>),
+    /// Forget a sensor, or a period of it, on request
+    Erase(Box<EraseArgs>),
     /// Say what is here, what is wrong, and what to do about it
     Doctor(DoctorArgs),
 }

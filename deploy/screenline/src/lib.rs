@@ -5,16 +5,19 @@
 //! - [`service`]: `ingest` and `query`, each in its own process
 //! - [`replay`]: a recorded feed over MQTT; [`doctor`]: what is here and what is wrong
 //! - [`account`]: what came in and what is missing; [`rejected`]: what was refused; both on a [`database`]
+//! - [`audit`]: are rollups true; [`retention`], [`erase`]: what goes, and why
 //! - [`paper`], [`period`]: what people look at, and the times they name
 //! - [`telemetry`], [`console`], [`monitor`], [`ready`], [`signals`]: what only a process may install or write
 
 mod account;
+mod audit;
 mod city;
 mod cli;
 mod console;
 mod database;
 mod demo;
 mod doctor;
+mod erase;
 mod exposition;
 mod fetch;
 mod monitor;
@@ -24,6 +27,7 @@ mod ports;
 mod ready;
 mod rejected;
 mod replay;
+mod retention;
 mod service;
 mod signals;
 mod status;
@@ -42,8 +46,8 @@ pub fn run() -> ExitCode {
     let Cli { command, mut log } = Cli::parse();
     let console = Console::default();
     let usual = match command {
-        Command::Demo(_) | Command::Doctor(_) | Command::Account(_) | Command::Rejected(_) => "warn",
-        _ => "info",
+        Command::Up(_) | Command::Ingest(_) | Command::Query(_) | Command::Replay(_) => "info",
+        _ => "warn",
     };
     log.settle(usual);
     let outcome = telemetry::log(log.directives(), log.log_format, console.clone()).and_then(|()| {
@@ -62,6 +66,9 @@ pub fn run() -> ExitCode {
                 Command::Doctor(args) => Box::pin(doctor::run(args)).await,
                 Command::Account(args) => Box::pin(account::run(*args)).await,
                 Command::Rejected(args) => Box::pin(rejected::run(*args, &console)).await,
+                Command::Audit(args) => Box::pin(audit::run(*args, &console)).await,
+                Command::Retention(args) => Box::pin(retention::run(*args)).await,
+                Command::Erase(args) => Box::pin(erase::run(*args, &console)).await,
             };
             signals::children_ended().await;
             outcome

@@ -11,7 +11,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 use tokio_postgres::Client;
 
-use super::{StoreError, connect, lock, mention::Mention, partition};
+use super::{City, StoreError, connect, lock, mention::Mention, partition};
 use crate::{
     model::{
         Kind, Level, MetricName, SensorId, SeriesId, Time,
@@ -103,9 +103,9 @@ impl Eraser {
     pub async fn new(url: &str, erasure: Erasure) -> Result<Eraser, StoreError> {
         let client = connect(url, "screenline-erase").await?;
         client.batch_execute("SET statement_timeout = 0").await?; // a sensor's rows are found by reading a day's
-        let row = client.query_one("SELECT now(), time_zone FROM city", &[]).await?;
-        let latest = Time::from(row.get::<_, Timestamp>(0)).plus(AHEAD_MAX);
-        let zone = TimeZone::get(row.get(1)).map_err(|error| StoreError::Unfit(error.to_string()))?;
+        let zone = City::read(&client).await?.time_zone;
+        let now: Timestamp = client.query_one("SELECT now()", &[]).await?.get(0);
+        let latest = Time::from(now).plus(AHEAD_MAX);
         let gone = Gone::load(&client).await?;
         let query = "SELECT id, kind, metric, interval_s FROM series
                      WHERE sensor = $1 AND ($2::text IS NULL OR metric = $2)";

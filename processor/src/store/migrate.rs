@@ -152,15 +152,6 @@ async fn migrate_locked(
     Ok(level)
 }
 
-/// The level that the tables were made at.
-///
-/// # Errors
-/// The database cannot be read, or has no tables.
-pub async fn stored_level(client: &Client) -> Result<Level, StoreError> {
-    let row = client.query_one("SELECT level FROM migration ORDER BY number LIMIT 1", &[]).await?;
-    row.get::<_, &str>(0).parse().map_err(StoreError::Unfit)
-}
-
 impl Migration {
     fn for_level(&self, level: Level) -> &'static str {
         match level {

@@ -6,7 +6,7 @@ use std::{
 use tokio_postgres::Client;
 use tracing::debug;
 
-use super::{Level, StoreError, migrate::stored_level};
+use super::{City, Level, StoreError};
 use crate::model::{self, Time};
 
 const DAY: i64 = 86_400_000_000;
@@ -22,7 +22,7 @@ const AT_ONCE: usize = 16;
 /// # Errors
 /// The database cannot be read.
 pub async fn days(client: &Client, table: &str) -> Result<Vec<Time>, StoreError> {
-    let query = match stored_level(client).await? {
+    let query = match City::read(client).await?.level {
         Level::Plain => {
             "SELECT to_date(right(c.relname, 8), 'YYYYMMDD')::timestamptz
              FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
@@ -60,7 +60,7 @@ pub async fn rolled_days(client: &Client, level: model::Level) -> Result<Vec<Tim
 /// # Errors
 /// The database cannot be read.
 pub(super) async fn sizes(client: &Client, table: &str) -> Result<Vec<(Time, i64)>, StoreError> {
-    let query = match stored_level(client).await? {
+    let query = match City::read(client).await?.level {
         Level::Plain => {
             "SELECT to_date(right(c.relname, 8), 'YYYYMMDD')::timestamptz, pg_total_relation_size(c.oid)
              FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
@@ -80,7 +80,7 @@ pub(super) async fn sizes(client: &Client, table: &str) -> Result<Vec<(Time, i64
 /// # Errors
 /// The database fails, or somebody reads the table for too long.
 pub(super) async fn drop_days(client: &Client, table: &str, before: Time) -> Result<i64, StoreError> {
-    match stored_level(client).await? {
+    match City::read(client).await?.level {
         Level::Plain => {
             let going =
                 days(client, table).await?.into_iter().filter(|day| day.micros() + DAY <= before.micros());
