@@ -126,9 +126,10 @@ async fn audit(args: &AuditArgs, url: &str, console: &Console) -> anyhow::Result
     }
     let names = auditor.names(&report.audited.mismatches).await?;
     let named = |mismatch: &Mismatch| names.get(&mismatch.series).cloned().unwrap_or_default();
-    match args.json {
-        true => println!("{}", report.json(named)),
-        false => print!("{}", report.text(Paint::of_stdout(), named)),
+    if args.json {
+        println!("{}", report.json(named));
+    } else {
+        print!("{}", report.text(Paint::of_stdout(), named));
     }
     Ok(if report.is_fine() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -3,19 +3,14 @@
 mod broker;
 mod storage;
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{net::SocketAddr, path::Path, process::ExitCode};
 
 use jiff::Timestamp;
-use nix::sys::statvfs::statvfs;
 use serde::Serialize;
 
 use crate::{
     cli::DoctorArgs,
-    ports,
+    disk, ports,
     supervisor::{
         binaries::{self, Binaries},
         data_folder::{self, DataFolder, DataFolderError},
@@ -192,21 +187,19 @@ fn folder(data: &Path) -> (Check, bool) {
 }
 
 fn disk(data: &Path) -> Check {
-    let nearest: PathBuf = data.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/")).to_owned();
     let name = "disk";
-    match statvfs(&nearest) {
-        Ok(about) => {
-            let free = about.blocks_available() * about.fragment_size();
-            let found =
-                format!("{:.1} GiB free for {}", free as f64 / (1u64 << 30) as f64, nearest.display());
-            match free < DISK_FREE_BYTES_MIN {
-                true => {
-                    Check::wrong(name, found, "less than 5 GiB", "free some, or put --data on another disk")
-                }
-                false => Check::fine(name, found),
-            }
+    match disk::free(data) {
+        Ok(free) if free.bytes < DISK_FREE_BYTES_MIN => Check::wrong(
+            name,
+            free.to_string(),
+            "less than 5 GiB",
+            "free some, or put --data on another disk",
+        ),
+        Ok(free) if free.is_low() => {
+            Check::wrong(name, free.to_string(), "less than 10 % of it", disk::NEXT_STEP)
         }
-        Err(error) => Check::wrong(name, nearest.display().to_string(), error.to_string(), "check that disk"),
+        Ok(free) => Check::fine(name, free.to_string()),
+        Err(error) => Check::wrong(name, data.display().to_string(), error.to_string(), "check that disk"),
     }
 }
 

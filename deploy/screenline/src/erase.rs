@@ -110,11 +110,10 @@ async fn erase(args: &EraseArgs, url: &str, console: &Console) -> anyhow::Result
             erased?
         }
     };
-    match args.json {
-        true => {
-            println!("{}", json!({ "erased": args.yes, "ends": eraser.ends().to_string(), "traces": traces }))
-        }
-        false => print!("{}", text(args, eraser.ends(), &traces, Paint::of_stdout())),
+    if args.json {
+        println!("{}", json!({ "erased": args.yes, "ends": eraser.ends().to_string(), "traces": traces }));
+    } else {
+        print!("{}", text(args, eraser.ends(), &traces, Paint::of_stdout()));
     }
     Ok(ExitCode::SUCCESS)
 }

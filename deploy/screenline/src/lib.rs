@@ -7,7 +7,7 @@
 //! - [`account`]: what came in and what is missing; [`rejected`]: what was refused; both on a [`database`]
 //! - [`audit`]: are rollups true; [`retention`], [`erase`]: what goes, and why
 //! - [`paper`], [`period`]: what people look at, and the times they name
-//! - [`telemetry`], [`console`], [`monitor`], [`ready`], [`signals`]: what only a process may install or write
+//! - [`telemetry`], [`console`], [`monitor`], [`disk`], [`ready`], [`signals`]: what only a process may install or write
 
 mod account;
 mod audit;
@@ -16,6 +16,7 @@ mod cli;
 mod console;
 mod database;
 mod demo;
+mod disk;
 mod doctor;
 mod erase;
 mod exposition;

@@ -30,6 +30,7 @@ pub struct Pages {
     metrics: PrometheusHandle,
     ready: watch::Receiver<bool>,
     services: Vec<Service>,
+    degraded: watch::Receiver<Option<String>>,
 }
 
 /// A service whose pages are part of ours. Its address is known once it was ready, and stays.
@@ -43,6 +44,9 @@ pub struct Service {
 #[derive(Debug, Serialize)]
 struct Readiness {
     ready: bool,
+    /// What an operator must see to, while everything still works.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degraded: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     services: BTreeMap<&'static str, bool>,
 }
@@ -50,7 +54,14 @@ struct Readiness {
 impl Pages {
     /// Pages of a process, `ready` as it says so itself.
     pub fn new(metrics: PrometheusHandle, ready: watch::Receiver<bool>, services: Vec<Service>) -> Self {
-        Self { metrics, ready, services }
+        let (_, degraded) = watch::channel(None);
+        Self { metrics, ready, services, degraded }
+    }
+
+    /// Says on `/readyz`, too, what somebody else finds wrong.
+    #[must_use]
+    pub fn degraded_by(self, degraded: watch::Receiver<Option<String>>) -> Self {
+        Self { degraded, ..self }
     }
 
     /// Our metrics and those of the services that answer, as one page.
@@ -69,7 +80,8 @@ impl Pages {
         for service in &self.services {
             services.insert(service.name, matches!(service.page("/readyz").await, Some((200, _))));
         }
-        Readiness { ready: *self.ready.borrow() && services.values().all(|ready| *ready), services }
+        let degraded = self.degraded.borrow().clone();
+        Readiness { ready: *self.ready.borrow() && services.values().all(|ready| *ready), degraded, services }
     }
 }
 

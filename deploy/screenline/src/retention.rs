@@ -65,9 +65,10 @@ async fn keep(args: &RetentionArgs, url: &str) -> anyhow::Result<ExitCode> {
         false => Some(drop_all(&mut retention, url, &zone).await?),
     };
     let floor = retention.raw_floor().await?.map(|floor| floor.timestamp());
-    match args.json {
-        true => println!("{}", json!({ "due": due, "dropped": dropped, "raw_floor": floor })),
-        false => print!("{}", text(&due, dropped.as_ref(), floor, &zone, Paint::of_stdout())),
+    if args.json {
+        println!("{}", json!({ "due": due, "dropped": dropped, "raw_floor": floor }));
+    } else {
+        print!("{}", text(&due, dropped.as_ref(), floor, &zone, Paint::of_stdout()));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -132,8 +133,7 @@ fn text(
     }
     match dropped {
         None => {
-            text +=
-                "Nothing was dropped: a running city does it by itself, `screenline retention` does it now.\n"
+            text += "Nothing was dropped: a running city does it by itself, `screenline retention` does it now.\n";
         }
         Some(gone) if gone.is_empty() => text += "Nothing was due.\n",
         Some(gone) => {

@@ -9,6 +9,7 @@ use crate::{
     city::{City, Services},
     cli::{LogArgs, UpArgs},
     console::Console,
+    disk,
     monitor::{self, Pages},
     ready::ReadyFile,
     signals,
@@ -30,9 +31,11 @@ pub async fn run(args: UpArgs, log: LogArgs, console: Console) -> anyhow::Result
     let metrics = listener.local_addr()?;
     let services = Services::default();
     let (ready_to, ready) = watch::channel(false);
-    monitor::serve(listener, Pages::new(telemetry::metrics("launcher")?, ready, services.pages()));
-
+    let pages = Pages::new(telemetry::metrics("launcher")?, ready, services.pages());
     let data = args.data.clone().unwrap_or_else(data_folder::default_path);
+    let disk = disk::watch(args.database_url.is_none().then(|| data.clone()));
+    monitor::serve(listener, pages.degraded_by(disk));
+
     let tell = |what: &str, took: Duration| info!(?took, "{what}");
     let city = tokio::select! {
         city = City::start(&args, &log, &data, &console, &services, &tell, async |_| Ok(())) => city?,
