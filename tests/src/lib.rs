@@ -12,7 +12,9 @@
 //! - `SCREENLINE_TEST_SEED` chooses other moments to kill at.
 //! - `SCREENLINE_TEST_PYTHON` is an interpreter with the packages of `requirements.txt`.
 
+pub mod aging;
 pub mod city;
+pub mod command;
 pub mod flight;
 pub mod page;
 pub mod process;
