@@ -57,9 +57,13 @@ impl Keep {
         for kept in [Kept::Readings, Kept::Events] {
             let span = self.span(kept, "");
             if !lateness_horizon.is_shorter_than(span) && span != Span::Forever {
+                let late = match lateness_horizon {
+                    Span::Forever => "of any age".to_owned(),
+                    horizon => format!("up to {horizon} old"),
+                };
                 return Err(format!(
-                    "readings are taken in up to {lateness_horizon} late, but {kept} are kept for {span}: what came so \
-                     late would be dropped at once. Start with a --lateness-horizon shorter than {span}, or with \
+                    "readings {late} are taken in, but {kept} are kept for {span} only: what came late would be dropped \
+                     at once. Start with a --lateness-horizon shorter than {span}, or with \
                      --keep readings=forever,events=forever",
                     kept = kept.as_str(),
                 ));

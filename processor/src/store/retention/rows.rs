@@ -152,13 +152,14 @@ pub async fn delete_old(client: &Client, kept: Kept, before: Time) -> Result<Ste
         "DELETE FROM {table} WHERE ctid IN (SELECT ctid FROM {table} WHERE {column} < $1 LIMIT {ROWS_AT_ONCE})"
     );
     let rows = client.execute(&delete, &[&before.timestamp()]).await? as i64;
-    let note = "UPDATE retention SET rows = rows + $2 WHERE class = $1 AND 0 < $2";
+    if rows == 0 {
+        client.batch_execute("ROLLBACK").await?;
+        return Ok(Step::Idle);
+    }
+    let note = "UPDATE retention SET rows = rows + $2 WHERE class = $1";
     client.execute(note, &[&kept.as_str(), &rows]).await?;
     client.batch_execute("COMMIT").await?;
-    Ok(match rows {
-        0 => Step::Idle,
-        rows => Step::Dropped(Dropped { class: kept.as_str().to_owned(), days: 0, rows }),
-    })
+    Ok(Step::Dropped(Dropped { class: kept.as_str().to_owned(), days: 0, rows }))
 }
 
 /// Forgets the payload hashes of numbers that came long ago.
