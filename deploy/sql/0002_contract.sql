@@ -45,6 +45,7 @@ ALTER TABLE rejection
     ADD COLUMN settled_at    timestamptz,
     ADD COLUMN attempts      int4 NOT NULL DEFAULT 0;      -- redrives that were refused again
 CREATE INDEX rejection_received_at ON rejection (received_at);
+CREATE INDEX rejection_open ON rejection (id) WHERE state = 'open';
 CREATE INDEX rejection_source ON rejection (source, received_at);
 
 ALTER TABLE ledger
@@ -57,3 +58,12 @@ ALTER TABLE ledger
 ALTER TABLE rollup_5m ADD COLUMN late int8 NOT NULL DEFAULT 0;
 ALTER TABLE rollup_1h ADD COLUMN late int8 NOT NULL DEFAULT 0;
 ALTER TABLE rollup_1d ADD COLUMN late int8 NOT NULL DEFAULT 0;
+
+-- Numbers that never came. A gap shows, and is counted, in the hour in which the next number was received.
+CREATE VIEW source_gap AS
+    SELECT p.source, p.epoch, lower(g) AS first_seq, upper(g) - 1 AS last_seq, coalesce((
+        SELECT min(h.hour) FROM source_hour h
+        WHERE h.source = p.source AND h.epoch = p.epoch AND upper(g) <= h.last_seq
+    ), date_trunc('hour', p.updated_at)) AS hour
+    FROM source_position p, unnest(int8multirange(int8range(1, upper(p.seen))) - p.seen) AS g
+    WHERE NOT isempty(p.seen);

@@ -10,19 +10,33 @@ use processor::{
     validate::{LATENESS_HORIZON, Rules},
 };
 
+use crate::{
+    address::{Access, Address},
+    canary::Depth,
+};
+
 #[derive(clap::Args, Clone, Debug)]
 pub struct Config {
-    /// Where the tables are: postgres://user@host:port/name, or host=/socket/folder user=... dbname=...
+    /// Where the tables are: postgres://user@host:port/name, or host=/socket/folder user=... dbname=...; encrypted with
+    /// sslmode=verify-full, sslrootcert=FILE, sslcert=FILE and sslkey=FILE; its password also by passfile=FILE
     #[arg(long, env = "SCREENLINE_DATABASE_URL", hide_env_values = true)]
     pub database_url: String,
 
-    /// Where the messages are: mqtt://[user:password@]host[:port]
+    /// Where the messages are: mqtt://host[:port], or mqtts:// for TLS
     #[arg(long, env = "SCREENLINE_BROKER_URL", hide_env_values = true)]
     pub broker_url: String,
+
+    #[command(flatten)]
+    pub access: Access,
 
     /// MQTT version: auto (5, or 3.1.1 where the broker refuses it), 5, 3.1.1
     #[arg(long, env = "SCREENLINE_BROKER_PROTOCOL", default_value = "auto")]
     pub broker_protocol: Protocol,
+
+    /// How closely to look at the broker before the start: off, quick, or full, which also fills its queue with 1,500
+    /// messages (`screenline doctor` does)
+    #[arg(long, env = "SCREENLINE_BROKER_CHECK", default_value = "quick")]
+    pub broker_check: Depth,
 
     /// Names the session that the broker keeps for us; each process that ingests needs its own, always the same
     #[arg(long, env = "SCREENLINE_CLIENT_ID", default_value = "screenline-ingest")]
@@ -65,6 +79,14 @@ impl Config {
     /// What cannot be kept as asked, and what to ask for instead.
     pub fn keep(&self) -> anyhow::Result<Keep> {
         Keep::new(&self.keep, self.intake.lateness_horizon).map_err(anyhow::Error::msg)
+    }
+
+    /// The broker, and what it takes to be let in.
+    ///
+    /// # Errors
+    /// The address is none, or a file for it cannot be used.
+    pub fn broker(&self) -> anyhow::Result<Address> {
+        Address::parse(&self.broker_url, &self.access)
     }
 }
 

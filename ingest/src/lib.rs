@@ -7,7 +7,8 @@
 //! ```
 //!
 //! # Layout
-//! - [`config`]: every setting
+//! - [`config`]: every setting; [`address`]: a broker's, with logins and certificates
+//! - [`canary`]: a look at the broker before messages are entrusted to it
 //! - `session`: one connection, over MQTT 5 or 3.1.1
 //! - `subscriber`: the task that polls the connection and does nothing else
 //! - `core`: every decision: the budget, batches, the order and the fence of acknowledgements; pure
@@ -16,9 +17,13 @@
 //! - `pipeline`: decode, write, acknowledge
 //! - `positions`: the acknowledgement topic of publishers that number their messages
 //! - `rolling`: the roller beside them; `auditing`: the auditor; `keeping`: retention
+//! - `account`: what is missing, as gauges
 //! - `metrics`: what operators see
 
+mod account;
+pub mod address;
 mod auditing;
+pub mod canary;
 pub mod config;
 mod core;
 mod gate;
@@ -52,12 +57,7 @@ use tracing::{info, warn};
 pub use config::{Config, Intake};
 
 use crate::{
-    core::Limits,
-    gate::Gate,
-    metrics::Gauges,
-    pipeline::Pipeline,
-    positions::Notices,
-    session::{Address, Choice},
+    core::Limits, gate::Gate, metrics::Gauges, pipeline::Pipeline, positions::Notices, session::Choice,
     subscriber::Subscriber,
 };
 
@@ -74,14 +74,15 @@ pub struct Handle {
 /// written and acknowledged, and the session stays with the broker.
 ///
 /// # Errors
-/// The database cannot be migrated, the broker's address is wrong, or `shutdown` came first.
+/// The database cannot be migrated, the broker is not fit or does not let us in, or `shutdown` came first.
 pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken) -> anyhow::Result<Handle> {
     metrics::describe();
     let mapping = Arc::new(mapping);
     let zone = TimeZone::get(&config.time_zone)
         .with_context(|| format!("{:?} is no time zone", config.time_zone))?;
     let keep = config.keep()?;
-    let level = migrate(&config, &shutdown).await?;
+    let (level, ()) =
+        tokio::try_join!(migrate(&config, &shutdown), canary::before_start(&config, &shutdown))?;
     info!(%level, "tables are ready");
 
     let registry = Arc::new(RwLock::new(Registry::new(config.intake.registry)));
@@ -122,11 +123,14 @@ pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken
     let keeping = tokio::spawn(keeping::run(url.clone(), zone.clone(), behind.clone(), shutdown.clone()));
     let auditing = tokio::spawn(auditing::run(url.clone(), registry, zone, behind, shutdown.clone()));
     let stop_telling = CancellationToken::new();
-    let address = Address::parse(&config.broker_url, &format!("{}-positions", config.client_id))?;
+    let address = config.broker()?;
+    let client_id = format!("{}-positions", config.client_id);
     let choice = Choice::new(config.broker_protocol);
     tokio::spawn(positions::read_again(notices.clone(), config.database_url.clone(), stop_telling.clone()));
-    let mut telling = tokio::spawn(positions::publish(notices, address, choice, stop_telling.clone()));
+    let mut telling =
+        tokio::spawn(positions::publish(notices, address, client_id, choice, stop_telling.clone()));
     let observing = tokio::spawn(metrics::observe(gauges, gate.clone()));
+    tokio::spawn(account::run(config.database_url.clone(), shutdown.clone()));
 
     let ready = gate.ready();
     let mut subscribed = ready.clone();

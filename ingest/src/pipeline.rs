@@ -14,7 +14,7 @@ use processor::{
     process::{Outcome, Processed, process},
     registry::{self, Registry},
     service::{Backoff, compute},
-    store::{StoreError, Writer, Written},
+    store::{self, StoreError, Writer, Written},
     validate::Rules,
 };
 use tokio::sync::mpsc;
@@ -119,7 +119,7 @@ impl Writing {
         self.gauges.writing(oldest);
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
         let written = loop {
-            match self.attempt(&batch, &mut processed).await {
+            match store::answered(self.attempt(&batch, &mut processed)).await {
                 Ok(written) => break written,
                 Err(error) => {
                     ::metrics::counter!("screenline_write_failures_total").increment(1);

@@ -26,7 +26,10 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::session::{self, Address, Choice, Incoming, Lost, Receiver, Sender};
+use crate::{
+    address::Address,
+    session::{self, Choice, Incoming, Lost, Receiver, Sender},
+};
 
 /// Below it each publisher has a retained message.
 const TOPIC: &str = "screenline/ack";
@@ -123,11 +126,17 @@ fn progress(position: &Position) -> (i64, i64, i64, i64) {
 }
 
 /// Publishes notices for as long as the service lives, and what is left at `stop`.
-pub async fn publish(notices: Arc<Notices>, address: Address, mut choice: Choice, stop: CancellationToken) {
+pub async fn publish(
+    notices: Arc<Notices>,
+    address: Address,
+    client_id: String,
+    mut choice: Choice,
+    stop: CancellationToken,
+) {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
     gauge!("screenline_sources_cached_limit").set(SOURCES_MAX as f64);
     loop {
-        let (sender, receiver) = session::connect(&address, choice.version());
+        let (sender, receiver) = session::connect(&address, &client_id, Duration::ZERO, choice.version());
         let line = Line::new();
         let lost = tokio::select! {
             // Dropping it is the end of this connection.

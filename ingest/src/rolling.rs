@@ -10,7 +10,7 @@ use std::{
 
 use jiff::tz::TimeZone;
 use metrics::{counter, gauge, histogram};
-use processor::{registry::Registry, roller::Roller, service::Backoff};
+use processor::{registry::Registry, roller::Roller, service::Backoff, store};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -29,7 +29,7 @@ pub async fn run(
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
     while !shutdown.is_cancelled() {
         let started = Instant::now();
-        let rolled = roller.step().await;
+        let rolled = store::answered(roller.step()).await;
         behind.store(rolled.as_ref().map_or(true, |rolled| rolled.more), Relaxed);
         let pause = match rolled {
             Ok(rolled) => {
@@ -39,7 +39,7 @@ pub async fn run(
                 if 0 < rolled.rollups {
                     histogram!("screenline_roll_seconds").record(started.elapsed().as_secs_f64());
                 }
-                match roller.pending().await {
+                match store::answered(roller.pending()).await {
                     Ok(pending) => gauge!("screenline_dirty_marks").set(pending as f64),
                     Err(error) => warn!(%error, "could not count dirty marks"),
                 }

@@ -1,27 +1,26 @@
 //! One connection to a broker, over either of rumqttc's two clients.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context, bail};
 use bytes::Bytes;
-use percent_encoding::percent_decode_str;
-use processor::model::Number;
+use processor::{model::Number, service::tls};
 use rumqttc::{
     AsyncClient as ClientV4, Event as EventV4, EventLoop as LoopV4, MqttOptions as OptionsV4, NetworkOptions,
-    Packet as PacketV4, Publish as PublishV4, QoS as QosV4, SubscribeFilter,
+    Packet as PacketV4, Publish as PublishV4, QoS as QosV4, SubscribeFilter, Transport,
     v5::{
         AsyncClient as ClientV5, Event as EventV5, EventLoop as LoopV5, MqttOptions as OptionsV5,
         mqttbytes::{
             QoS as QosV5,
             v5::{
                 ConnectReturnCode, Filter, Packet as PacketV5, PubAckReason, Publish as PublishV5,
-                RetainForwardRule, SubscribeReasonCode,
+                PublishProperties, RetainForwardRule, SubscribeReasonCode,
             },
         },
     },
 };
 use tokio_util::sync::CancellationToken;
-use url::Url;
+
+use crate::address::Address;
 
 use crate::config::Protocol;
 
@@ -33,46 +32,9 @@ const PACKET_BYTES_MAX: u32 = 268_435_455;
 const REQUESTS_MAX: usize = 131_072;
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// How long the broker keeps our session and its queue while we are away.
-const SESSION_EXPIRY_S: u32 = 7 * 86_400;
+pub const KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// Two batches and slack: a batch must be able to fill while another is written.
 const RECEIVE_MAXIMUM: u16 = 10_000;
-
-/// A broker's address and our name there.
-#[derive(Clone, Debug)]
-pub struct Address {
-    host: String,
-    port: u16,
-    login: Option<(String, String)>,
-    client_id: String,
-}
-
-impl Address {
-    /// # Errors
-    /// Not `mqtt://[user:password@]host[:port]`.
-    pub fn parse(url: &str, client_id: &str) -> anyhow::Result<Self> {
-        let url = Url::parse(url)
-            .with_context(|| format!("{url:?} is no address such as mqtt://localhost:1883"))?;
-        if url.scheme() != "mqtt" {
-            bail!("the broker's address must start with mqtt://, not {}://", url.scheme());
-        }
-        let host = url.host_str().context("the broker's address has no host")?.to_owned();
-        let plain = |text| {
-            percent_decode_str(text).decode_utf8().map(String::from).context("decode the broker's user")
-        };
-        let login = match url.username() {
-            "" => None,
-            user => Some((plain(user)?, plain(url.password().unwrap_or_default())?)),
-        };
-        let client_id = client_id.to_owned();
-        Ok(Address { host, port: url.port().unwrap_or(1883), login, client_id })
-    }
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", Path::new(&self.host).display(), self.port)
-    }
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Version {
@@ -139,6 +101,7 @@ pub enum Receiver {
 pub enum Incoming {
     Connected {
         session_present: bool,
+        limits: Limits,
     },
     /// The broker's answer to our subscriptions: whether each was granted at QoS 1.
     Subscribed {
@@ -161,9 +124,25 @@ pub enum Incoming {
     Other,
 }
 
+/// What a broker announces when it lets us in. Over MQTT 3.1.1 none does.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Limits {
+    pub packet_bytes: Option<u32>,
+    /// Messages from us that it takes unacknowledged.
+    pub window: Option<u16>,
+    pub quality: Option<u8>,
+    pub retains: Option<bool>,
+    pub shares: Option<bool>,
+    /// For how long it keeps a session, where that is not what we asked for.
+    pub session_s: Option<u32>,
+}
+
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Lost {
+    /// It does not let us in, or we do not trust it: trying again as we are is in vain.
+    #[error("{0}")]
+    Refused(String),
     /// The broker does not speak this version.
     #[error("the broker refuses this MQTT version: {0}")]
     Version(String),
@@ -172,37 +151,45 @@ pub enum Lost {
 }
 
 /// A new connection, not yet dialled: polling dials it. Each has a client of its own, so that an acknowledgement meant
-/// for an old one can never leave on a new one, where its packet id may name another message.
-pub fn connect(address: &Address, version: Version) -> (Sender, Receiver) {
+/// for an old one can never leave on a new one, where its packet id may name another message. The broker keeps our session
+/// for so long while we are away; for no time, it also ends the one that it has.
+pub fn connect(address: &Address, client_id: &str, kept: Duration, version: Version) -> (Sender, Receiver) {
+    let is_visit = kept.is_zero();
     match version {
         Version::V5 => {
-            let mut options = OptionsV5::new(&address.client_id, &address.host, address.port);
+            let mut options = OptionsV5::new(client_id, &address.host, address.port);
             let mut network = NetworkOptions::new();
             network.set_tcp_nodelay(true);
             options
-                .set_clean_start(false)
+                .set_clean_start(is_visit)
                 .set_manual_acks(true)
                 .set_keep_alive(KEEP_ALIVE)
                 .set_connection_timeout(10)
-                .set_session_expiry_interval(Some(SESSION_EXPIRY_S))
+                .set_session_expiry_interval(Some(kept.as_secs().try_into().unwrap_or(u32::MAX)))
                 .set_receive_maximum(Some(RECEIVE_MAXIMUM))
                 .set_max_packet_size(Some(PACKET_BYTES_MAX))
                 .set_network_options(network);
-            if let Some((user, password)) = &address.login {
-                options.set_credentials(user, password);
+            if let Some(login) = &address.login {
+                options.set_credentials(&login.user, login.password.reveal());
+            }
+            if let Some(tls) = &address.tls {
+                options.set_transport(Transport::tls_with_config(tls.clone()));
             }
             let (client, events) = ClientV5::new(options, REQUESTS_MAX);
             (Sender::new(Client::V5(client)), Receiver::V5(Box::new(events)))
         }
         Version::V311 => {
-            let mut options = OptionsV4::new(&address.client_id, &address.host, address.port);
+            let mut options = OptionsV4::new(client_id, &address.host, address.port);
             options
-                .set_clean_session(false)
+                .set_clean_session(is_visit)
                 .set_manual_acks(true)
                 .set_keep_alive(KEEP_ALIVE)
                 .set_max_packet_size(PACKET_BYTES_MAX as usize, PACKET_BYTES_MAX as usize);
-            if let Some((user, password)) = &address.login {
-                options.set_credentials(user, password);
+            if let Some(login) = &address.login {
+                options.set_credentials(&login.user, login.password.reveal());
+            }
+            if let Some(tls) = &address.tls {
+                options.set_transport(Transport::tls_with_config(tls.clone()));
             }
             let (client, mut events) = ClientV4::new(options, REQUESTS_MAX);
             let mut network = NetworkOptions::new();
@@ -270,6 +257,31 @@ impl Sender {
         }
     }
 
+    /// Publishes a message at QoS 1, with its number where MQTT 5 is spoken.
+    pub fn publish(&self, topic: &str, payload: Bytes, number: &Number) -> anyhow::Result<()> {
+        match &self.client {
+            Client::V5(client) => {
+                let property = |name: &str, value: String| (name.to_owned(), value);
+                let properties = PublishProperties {
+                    user_properties: vec![
+                        property("source", number.source.to_string()),
+                        property("epoch", number.epoch.to_string()),
+                        property("seq", number.seq.to_string()),
+                    ],
+                    ..PublishProperties::default()
+                };
+                Ok(client.try_publish_with_properties(
+                    topic,
+                    QosV5::AtLeastOnce,
+                    false,
+                    payload,
+                    properties,
+                )?)
+            }
+            Client::V311(client) => Ok(client.try_publish(topic, QosV4::AtLeastOnce, false, payload)?),
+        }
+    }
+
     /// Comes when the connection was given up from this side.
     pub async fn given_up(&self) {
         self.void.cancelled().await;
@@ -303,7 +315,7 @@ impl Receiver {
                 Ok(EventV4::Incoming(packet)) => Ok(incoming_v4(packet)),
                 Ok(EventV4::Outgoing(rumqttc::Outgoing::Disconnect)) => Ok(Incoming::Disconnected),
                 Ok(EventV4::Outgoing(_)) => Ok(Incoming::Other),
-                Err(error) => Err(Lost::Other(error.to_string())),
+                Err(error) => Err(lost_v4(&error)),
             },
         }
     }
@@ -311,7 +323,20 @@ impl Receiver {
 
 fn incoming_v5(packet: PacketV5) -> Incoming {
     match packet {
-        PacketV5::ConnAck(connack) => Incoming::Connected { session_present: connack.session_present },
+        PacketV5::ConnAck(connack) => {
+            let limits = connack.properties.map(|announced| Limits {
+                packet_bytes: announced.max_packet_size,
+                window: announced.receive_max,
+                quality: announced.max_qos,
+                retains: announced.retain_available.map(|available| available != 0),
+                shares: announced.shared_subscription_available.map(|available| available != 0),
+                session_s: announced.session_expiry_interval,
+            });
+            Incoming::Connected {
+                session_present: connack.session_present,
+                limits: limits.unwrap_or_default(),
+            }
+        }
         PacketV5::SubAck(suback) => {
             let granted = |code: &SubscribeReasonCode| {
                 matches!(code, SubscribeReasonCode::Success(QosV5::AtLeastOnce | QosV5::ExactlyOnce))
@@ -339,7 +364,9 @@ fn number(properties: &[(String, String)]) -> Option<Number> {
 
 fn incoming_v4(packet: PacketV4) -> Incoming {
     match packet {
-        PacketV4::ConnAck(connack) => Incoming::Connected { session_present: connack.session_present },
+        PacketV4::ConnAck(connack) => {
+            Incoming::Connected { session_present: connack.session_present, limits: Limits::default() }
+        }
         PacketV4::SubAck(suback) => {
             let granted = |code: &rumqttc::SubscribeReasonCode| {
                 matches!(code, rumqttc::SubscribeReasonCode::Success(QosV4::AtLeastOnce | QosV4::ExactlyOnce))
@@ -360,12 +387,81 @@ fn incoming_v4(packet: PacketV4) -> Incoming {
 
 fn lost_v5(error: &rumqttc::v5::ConnectionError) -> Lost {
     use rumqttc::v5::ConnectionError::{ConnectionRefused, MqttState, NotConnAck};
+    if let Some(problem) = tls::problem(error) {
+        return Lost::Refused(problem);
+    }
     match error {
         ConnectionRefused(
             ConnectReturnCode::UnsupportedProtocolVersion | ConnectReturnCode::RefusedProtocolVersion,
         ) => Lost::Version(error.to_string()),
+        ConnectionRefused(ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized) => {
+            Lost::Refused(STRANGER.to_owned())
+        }
         // A 3.1.1 broker may answer with a packet that is none in version 5, or hang up.
         NotConnAck(_) | MqttState(_) => Lost::Version(error.to_string()),
         _ => Lost::Other(error.to_string()),
+    }
+}
+
+fn lost_v4(error: &rumqttc::ConnectionError) -> Lost {
+    use rumqttc::{ConnectReturnCode as Code, ConnectionError::ConnectionRefused};
+    if let Some(problem) = tls::problem(error) {
+        return Lost::Refused(problem);
+    }
+    match error {
+        ConnectionRefused(Code::BadUserNamePassword | Code::NotAuthorized) => {
+            Lost::Refused(STRANGER.to_owned())
+        }
+        _ => Lost::Other(error.to_string()),
+    }
+}
+
+const STRANGER: &str =
+    "it does not know our user or password: check --broker-user and --broker-password-file";
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    fn property() -> impl Strategy<Value = (String, String)> {
+        let name = prop_oneof![
+            Just("source".to_owned()),
+            Just("epoch".to_owned()),
+            Just("seq".to_owned()),
+            any::<String>()
+        ];
+        let value =
+            prop_oneof!["[a-z/+#]{0,5}", any::<i64>().prop_map(|value| value.to_string()), any::<String>()];
+        (name, value)
+    }
+
+    proptest! {
+        #[test]
+        fn any_properties_are_a_number_or_none(properties in vec(property(), 0..8)) {
+            let first = |wanted| properties.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
+            if let Some(found) = number(&properties) {
+                prop_assert_eq!(first("source"), Some(found.source.to_string()));
+                prop_assert_eq!(first("epoch").and_then(|text| text.parse().ok()), Some(found.epoch));
+                prop_assert_eq!(first("seq").and_then(|text| text.parse().ok()), Some(found.seq));
+                prop_assert!(0 <= found.epoch && 0 < found.seq);
+            }
+        }
+
+        #[test]
+        fn a_number_is_found_among_other_properties(
+            before in vec("[a-d]{0,3}", 0..4),
+            after in vec(property(), 0..4),
+            source in "[a-zA-Z0-9._-]{1,64}",
+            epoch in 0..=i64::MAX,
+            seq in 1..1i64 << 62,
+        ) {
+            let ours = [("seq", seq.to_string()), ("source", source.clone()), ("epoch", epoch.to_string())];
+            let ours = ours.map(|(name, value)| (name.to_owned(), value));
+            let other = before.into_iter().map(|name| (name, "1".to_owned()));
+            let properties: Vec<_> = other.chain(ours).chain(after).collect();
+            prop_assert_eq!(number(&properties), Number::new(&source, epoch, seq));
+        }
     }
 }

@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
+    address::Address,
     config::{Config, Protocol},
     gate::Gate,
-    session::{self, Address, Choice, Incoming, Lost, Sender},
+    session::{self, Choice, Incoming, KEPT, Lost, Sender},
 };
 
 /// Taken beside the mapped topics, so that a sensor without a mapping becomes a rejection and not a silence.
@@ -25,6 +26,7 @@ const STEADY: Duration = Duration::from_secs(30);
 /// Keeps a subscribed connection to the broker for as long as the service lives.
 pub struct Subscriber {
     address: Address,
+    client_id: String,
     protocol: Protocol,
     filters: Vec<String>,
     gate: Arc<Gate>,
@@ -33,7 +35,8 @@ pub struct Subscriber {
 impl Subscriber {
     pub fn new(config: &Config, mapping: &Mapping, gate: Arc<Gate>) -> anyhow::Result<Self> {
         Ok(Subscriber {
-            address: Address::parse(&config.broker_url, &config.client_id)?,
+            address: config.broker()?,
+            client_id: config.client_id.clone(),
             protocol: config.broker_protocol,
             filters: config.filters(mapping.subscriptions(&ALWAYS)),
             gate,
@@ -46,7 +49,7 @@ impl Subscriber {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
         let mut choice = Choice::new(self.protocol);
         while !stop.is_cancelled() {
-            let (sender, receiver) = session::connect(&self.address, choice.version());
+            let (sender, receiver) = session::connect(&self.address, &self.client_id, KEPT, choice.version());
             let sender = Arc::new(sender);
             tokio::select! {
                 () = self.gate.connecting(sender.clone()) => {}
@@ -89,7 +92,7 @@ impl Subscriber {
         let lost = |error: &dyn std::fmt::Display| Lost::Other(error.to_string());
         loop {
             match receiver.poll().await? {
-                Incoming::Connected { session_present } => {
+                Incoming::Connected { session_present, .. } => {
                     info!(broker = %self.address, session_present, "connected");
                     choice.settle();
                     let greeting = self.gate.connected(session_present);

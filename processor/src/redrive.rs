@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, error::SqlState};
 use tracing::warn;
 
 use crate::{
@@ -60,7 +60,7 @@ pub struct Step {
     pub refused: Vec<Refused>,
     /// Ids of those whose payload was not kept whole, so that nothing can be tried.
     pub cut: Vec<i64>,
-    /// What went into the ledger.
+    /// What became of the readings that fit now.
     pub counts: Counts,
 }
 
@@ -78,9 +78,13 @@ impl Redrive {
     pub async fn new(url: &str, street: Street, filter: Filter) -> Result<Redrive, StoreError> {
         let client = connect(url, "screenline-redrive").await?;
         let city = City::read(&client).await?;
-        let alone = client.query_one("SELECT pg_try_advisory_lock($1)", &[&REDRIVE_LOCK]).await?;
-        if !alone.get::<_, bool>(0) {
-            return Err(StoreError::Unfit("another redrive is at work: wait for its end".to_owned()));
+        // One that was killed holds its lock until its backend finds out.
+        client.batch_execute("SET lock_timeout = '10s'").await?;
+        match client.query_one("SELECT pg_advisory_lock($1)", &[&REDRIVE_LOCK]).await {
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                return Err(StoreError::Unfit("another redrive is at work: wait for its end".to_owned()));
+            }
+            outcome => drop(outcome?),
         }
         let until = client.query_one("SELECT coalesce(max(id), 0) FROM rejection", &[]).await?.get(0);
         let sources = street.mapping.sources().iter().map(|source| source.name.clone()).collect();
@@ -117,6 +121,9 @@ impl Redrive {
             }
             false => {
                 let processed = self.write(&batch, &settlement, &mut step).await?;
+                // The ledger holds what is refused again for duplicates.
+                let refused = processed.rejections.iter().map(|again| i64::from(again.readings));
+                step.counts.duplicate -= refused.sum::<i64>();
                 (processed, self.settled(&settlement).await?)
             }
         };

@@ -1,8 +1,13 @@
 //! What every service process shares: patience with a broken world, and the way from tokio to rayon.
 
+mod secret;
+pub mod tls;
+
 use std::{panic::resume_unwind, time::Duration};
 
 use tokio::task::spawn_blocking;
+
+pub use secret::{Secret, masked};
 
 /// How long to wait before the next attempt: doubling, with jitter, so that restarted services do not come in step.
 #[derive(Clone, Debug)]

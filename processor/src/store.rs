@@ -1,6 +1,7 @@
 //! The tables: connect, migrate, write a batch in one transaction, read readings back.
 
 pub mod account;
+mod address;
 mod bisect;
 mod city;
 mod connect;
@@ -25,8 +26,9 @@ mod tally;
 mod write;
 
 pub use account::{Account, Totals};
+pub use address::Address;
 pub use city::City;
-pub use connect::connect;
+pub use connect::{answered, connect};
 pub use copy::{CopyFrames, read_copy};
 pub use erase::{Eraser, Erasure, Traces};
 pub use migrate::{Level, StorageChoice, available_level, migrate};
@@ -38,7 +40,7 @@ pub use settle::{Redriven, Settlement};
 pub use tally::Counts;
 pub use write::{Writer, Written};
 
-use std::error::Error as _;
+use std::{error::Error as _, time::Duration};
 
 use tokio_postgres::error::SqlState;
 
@@ -49,8 +51,12 @@ pub enum StoreError {
         "the database address is not usable: {0}; expected postgres://user@host:port/name or host=/socket/folder user=... dbname=..."
     )]
     Address(String),
+    #[error("the database's server is not to be trusted, or does not trust us: {0}")]
+    Distrust(String),
     #[error("database: {}", explain(.0))]
     Database(#[from] tokio_postgres::Error),
+    #[error("database: no answer for {0:?}")]
+    Silent(Duration),
     /// Decided by a registry that has changed since: refresh it and process the batch again.
     #[error("the registry has changed since the batch was decoded")]
     Outdated,
@@ -70,6 +76,7 @@ impl StoreError {
                         .code()
                         .is_none_or(|code| code.code().starts_with("08") || code.code().starts_with("57"))
             }
+            StoreError::Silent(_) => true,
             _ => false,
         }
     }

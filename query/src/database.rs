@@ -3,16 +3,26 @@
 use crate::error::{QueryError, Result};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use futures::Stream;
-use std::{pin::Pin, time::Duration};
-use tokio_postgres::{CancelToken, NoTls};
+use processor::store::Address;
+use std::{fmt, pin::Pin, time::Duration};
+use tokio_postgres::CancelToken;
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// For what should take milliseconds: connecting, a check of health.
 const CONNECT: Duration = Duration::from_secs(5);
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Database {
     pool: Pool,
+    /// A cancellation travels on a connection of its own.
+    tls: MakeRustlsConnect,
     statement_timeout: Duration,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("pool", &self.pool).finish_non_exhaustive()
+    }
 }
 
 /// Frames of one COPY. Dropped before its end, it cancels the statement at the server and gives up the connection:
@@ -25,16 +35,31 @@ pub struct Frames {
 struct Lease {
     client: Option<Object>,
     cancel: CancelToken,
+    tls: MakeRustlsConnect,
 }
 
 impl Database {
-    /// `url`: what tokio-postgres accepts, a URL or `key=value` pairs, also for a unix socket.
+    /// `url`: a URL or `key=value` pairs, also for a unix socket; see [`Address`].
     ///
     /// # Errors
     /// If the URL cannot be read, the database not be reached, or its tables are not there yet.
     pub async fn open(url: &str, connections: usize, statement_timeout: Duration) -> anyhow::Result<Self> {
-        let mut config: tokio_postgres::Config =
-            url.parse().map_err(|error| anyhow::anyhow!("--database-url cannot be read: {error}"))?;
+        let database = Self::at(url, connections, statement_timeout)?;
+        let client = database.client().await?;
+        let there = client.query_one("SELECT to_regclass('reading') IS NOT NULL", &[]).await?;
+        anyhow::ensure!(
+            there.try_get::<_, bool>(0)?,
+            "the database has no table `reading` yet: start ingest or `screenline up` first, which make the tables"
+        );
+        Ok(database)
+    }
+
+    /// Not connected yet.
+    ///
+    /// # Errors
+    /// If the URL cannot be read.
+    pub fn at(url: &str, connections: usize, statement_timeout: Duration) -> anyhow::Result<Self> {
+        let Address { mut config, tls } = Address::parse(url)?;
         config.application_name("screenline query");
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT);
@@ -42,7 +67,7 @@ impl Database {
         // Verified: a session that died while idle must not cost a query.
         let manager = Manager::from_config(
             config,
-            NoTls,
+            tls.clone(),
             ManagerConfig { recycling_method: RecyclingMethod::Verified },
         );
         let pool = Pool::builder(manager)
@@ -53,14 +78,7 @@ impl Database {
             .create_timeout(Some(CONNECT))
             .recycle_timeout(Some(CONNECT))
             .build()?;
-        let database = Self { pool, statement_timeout };
-        let client = database.client().await?;
-        let there = client.query_one("SELECT to_regclass('reading') IS NOT NULL", &[]).await?;
-        anyhow::ensure!(
-            there.try_get::<_, bool>(0)?,
-            "the database has no table `reading` yet: start ingest or `screenline up` first, which make the tables"
-        );
-        Ok(database)
+        Ok(Self { pool, tls, statement_timeout })
     }
 
     pub async fn client(&self) -> Result<Object> {
@@ -78,7 +96,7 @@ impl Database {
     pub async fn copy(&self, select: &str) -> Result<Frames> {
         let client = self.client().await?;
         let cancel = client.cancel_token();
-        let lease = Lease { client: Some(client), cancel };
+        let lease = Lease { client: Some(client), cancel, tls: self.tls.clone() };
         let Some(client) = &lease.client else {
             return Err(QueryError::Internal("a lease without its connection".into()));
         };
@@ -111,10 +129,10 @@ impl Drop for Lease {
         let Some(client) = self.client.take() else { return };
         // Out of the pool: the next user must not meet the rest of this answer.
         let client = Object::take(client);
-        let cancel = self.cancel.clone();
+        let (cancel, tls) = (self.cancel.clone(), self.tls.clone());
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                if let Err(error) = cancel.cancel_query(NoTls).await {
+                if let Err(error) = cancel.cancel_query(tls).await {
                     tracing::warn!(%error, "could not cancel a query at the database");
                 }
                 drop(client);

@@ -11,7 +11,6 @@ use crate::{
 };
 use arrow_flight::{
     Action, FlightDescriptor, FlightInfo, Ticket,
-    decode::FlightRecordBatchStream,
     error::FlightError,
     flight_service_server::FlightService,
     sql::{
@@ -123,19 +122,7 @@ impl FlightSql {
         command: CommandPreparedStatementQuery,
         stream: PeekableFlightDataStream,
     ) -> std::result::Result<DoPutPreparedStatementResult, Status> {
-        let mut batches = FlightRecordBatchStream::new_from_flight_data(stream.map_err(FlightError::from));
-        let mut row = None;
-        while let Some(batch) = batches.try_next().await? {
-            if 0 < batch.num_rows() {
-                if row.is_some() {
-                    let text =
-                        "several batches of parameters; bind one row and run the statement once for each";
-                    return Err(QueryError::Invalid(text.into()).into());
-                }
-                row = Some(prepared::values(&batch)?);
-            }
-        }
-        let row = row.ok_or_else(|| QueryError::Invalid("no row of parameters to bind".into()))?;
+        let row = prepared::row(stream.map_err(FlightError::from)).await?;
         self.prepared.bind(&command.prepared_statement_handle, row, Instant::now())?;
         Ok(DoPutPreparedStatementResult {
             prepared_statement_handle: Some(command.prepared_statement_handle),

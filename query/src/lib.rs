@@ -39,7 +39,8 @@ use tokio_util::sync::CancellationToken;
 /// How `query` runs; `--help` shows it.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
-    /// PostgreSQL, as `postgres://..` or `key=value` pairs; `host=/directory` is a unix socket
+    /// PostgreSQL, as `postgres://..` or `key=value` pairs; `host=/directory` is a unix socket; encrypted with
+    /// sslmode=verify-full, sslrootcert=FILE, sslcert=FILE and sslkey=FILE; its password also by passfile=FILE
     #[arg(long, env = "SCREENLINE_DATABASE_URL", hide_env_values = true)]
     pub database_url: String,
     /// Address for Flight and HTTP; port 0 takes a free one

@@ -4,12 +4,15 @@ use crate::{
     error::{QueryError, Result},
     ticket::new_id,
 };
+use arrow_flight::{FlightData, decode::FlightRecordBatchStream, error::FlightError};
 use datafusion::{arrow::array::RecordBatch, scalar::ScalarValue};
+use futures::{Stream, TryStreamExt};
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
+use tonic::Status;
 
 /// Statements kept; beyond it the one unused for longest goes. At most 320 KiB each.
 const KEPT: usize = 1000;
@@ -92,8 +95,26 @@ impl Prepared {
     }
 }
 
+/// The one row of parameters that a client streams.
+pub async fn row(
+    data: impl Stream<Item = std::result::Result<FlightData, FlightError>> + Send + 'static,
+) -> std::result::Result<Vec<ScalarValue>, Status> {
+    let mut batches = FlightRecordBatchStream::new_from_flight_data(data);
+    let mut row = None;
+    while let Some(batch) = batches.try_next().await? {
+        if 0 < batch.num_rows() {
+            if row.is_some() {
+                let text = "several batches of parameters; bind one row and run the statement once for each";
+                return Err(QueryError::Invalid(text.into()).into());
+            }
+            row = Some(values(&batch)?);
+        }
+    }
+    row.ok_or_else(|| QueryError::Invalid("no row of parameters to bind".into()).into())
+}
+
 /// The one row of parameters as values. Some clients send each in a dense union.
-pub fn values(batch: &RecordBatch) -> Result<Vec<ScalarValue>> {
+fn values(batch: &RecordBatch) -> Result<Vec<ScalarValue>> {
     if batch.num_rows() != 1 {
         return Err(QueryError::Invalid(format!(
             "{} rows of parameters; bind one row and run the statement once for each",

@@ -126,6 +126,7 @@ macro_rules! rollup {
             sql("count", Kind::Int64),
             sql("flagged", Kind::Int64),
             sql("expected", Kind::Float),
+            sql("late", Kind::Int64),
             expression("sum", Kind::Float, "sum + coalesce(residue, 0)"),
             sql("min", Kind::Float),
             sql("max", Kind::Float),
@@ -207,7 +208,8 @@ pub const ALL: &[Dataset] = &[
                sum(repeated)::int8 AS repeated, sum(ignored)::int8 AS ignored, \
                sum(rejected_messages)::int8 AS rejected_messages, sum(decoded)::int8 AS decoded, \
                sum(stored)::int8 AS stored, sum(duplicate)::int8 AS duplicate, sum(conflict)::int8 AS conflict, \
-               sum(rejected)::int8 AS rejected, sum(late)::int8 AS late FROM ledger GROUP BY source, hour) AS ledger",
+               sum(rejected)::int8 AS rejected, sum(late)::int8 AS late, sum(reused)::int8 AS reused, \
+               sum(unkept)::int8 AS unkept, sum(shed)::int8 AS shed FROM ledger GROUP BY source, hour) AS ledger",
         time: Some("hour"),
         key: &["source", "hour"],
         columns: &[
@@ -224,21 +226,81 @@ pub const ALL: &[Dataset] = &[
             sql("conflict", Kind::Int64),
             sql("rejected", Kind::Int64),
             sql("late", Kind::Int64),
+            sql("reused", Kind::Int64),
+            sql("unkept", Kind::Int64),
+            sql("shed", Kind::Int64),
+        ],
+    },
+    Dataset {
+        name: "source_position",
+        about: "where a source that numbers its messages stands, in one of its epochs",
+        from: "(SELECT source, epoch, coalesce((SELECT upper(r) - 1 FROM unnest(seen) AS r WHERE lower(r) = 1), 0) AS committed, \
+               coalesce(upper(seen) - 1, 0) AS seen_to, coalesce((SELECT sum(upper(g) - lower(g)) \
+               FROM unnest(int8multirange(int8range(1, upper(seen))) - seen) AS g), 0)::int8 AS missing, \
+               rejected, reused, untracked, updated_at FROM source_position) AS source_position",
+        time: None,
+        key: &["source", "epoch"],
+        columns: &[
+            sql("source", Kind::Text),
+            sql("epoch", Kind::Int64),
+            sql("committed", Kind::Int64),
+            sql("seen_to", Kind::Int64),
+            sql("missing", Kind::Int64),
+            sql("rejected", Kind::Int64),
+            sql("reused", Kind::Int64),
+            sql("untracked", Kind::Int64),
+            sql("updated_at", Kind::Time),
+        ],
+    },
+    Dataset {
+        name: "gap",
+        about: "numbers of a source that never came, and the hour of receipt in which that showed",
+        from: "source_gap",
+        time: Some("hour"),
+        key: &["source", "epoch", "first_seq"],
+        columns: &[
+            sql("source", Kind::Text),
+            sql("epoch", Kind::Int64),
+            sql("first_seq", Kind::Int64),
+            sql("last_seq", Kind::Int64),
+            sql("hour", Kind::Time),
+        ],
+    },
+    Dataset {
+        name: "coverage",
+        about: "how much of what was due was heard of one series in one hour; none at all has no row",
+        from: "rollup_1h",
+        time: Some("time"),
+        key: ROLLUP_KEY,
+        columns: &[
+            expression("time", Kind::Time, "bucket"),
+            SENSOR,
+            METRIC,
+            expression("observed", Kind::Int64, "count + flagged"),
+            sql("expected", Kind::Float),
+            sql("late", Kind::Int64),
         ],
     },
     Dataset {
         name: "rejection",
-        about: "one message or reading that was refused, and why",
+        about: "one message, or the readings of one message, that was refused, and why",
         from: "rejection",
         time: Some("received_at"),
         key: &["source", "topic", "sha256", "reason"],
+        // Without payloads: they are whatever a sender put into them, and for operators only.
         columns: &[
+            sql("id", Kind::Int64),
             sql("received_at", Kind::Time),
             sql("source", Kind::Text),
             sql("topic", Kind::Text),
             sql("reason", Kind::Text),
             sql("detail", Kind::Text),
-            sql("payload", Kind::Bytes),
+            sql("readings", Kind::Int32),
+            sql("payload_bytes", Kind::Int64),
+            sql("retained", Kind::Bool),
+            sql("state", Kind::Text),
+            sql("settled_at", Kind::Time),
+            sql("attempts", Kind::Int32),
             sql("sha256", Kind::Bytes),
         ],
     },

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 use tokio_postgres::types::ToSql;
+use tracing::info;
 
 use super::{Connection, SHED, Writer, Written, sift::Sifted};
 use crate::{
@@ -66,6 +67,7 @@ impl Transaction<'_> {
         let (claimed, registry_version): (bool, i64) = (claim.get(0), claim.get(1));
         if !claimed && !faults::planted(Bug::BlindRetry) {
             client.batch_execute("ROLLBACK").await?;
+            info!(batch = self.batch.id.0, "committed before, though its answer was lost: settled by its id");
             let settled = self.writer.unsettled.take_if(|(id, _)| *id == self.batch.id);
             let written = settled.map(|(_, written)| written).unwrap_or_default();
             return Ok(Attempt { written, ..Attempt::default() });
