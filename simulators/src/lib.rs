@@ -4,7 +4,10 @@
 //! Nothing here knows how Screenline stores a reading. What is checked against these feeds must not
 //! share code with what made them.
 
+pub mod broker;
+mod connection;
 pub mod feed;
+pub mod gateway;
 pub mod oracle;
 pub mod recording;
 pub mod replay;

@@ -17,11 +17,13 @@ mod position;
 mod publish;
 mod rollup;
 mod tables;
+mod witness;
 
 pub use check::{Oracle, Stand, every_rollup};
 pub use fact::{Fact, Key, Shape};
 pub use judge::{Finding, Report};
-pub use ledger::Ledger;
+pub use ledger::{Entry, Ledger};
 pub use load::{Load, Message, Number, Numbers, Plan};
 pub use publish::{Keep, Publisher};
-pub use tables::Totals;
+pub use tables::{Tables, Totals};
+pub use witness::witness;

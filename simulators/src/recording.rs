@@ -14,6 +14,9 @@
 //!
 //! A payload that is not UTF-8 stands as `payload_base64`. Times never run backwards.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -85,11 +88,37 @@ pub struct Message {
 #[derive(Serialize, Deserialize)]
 struct Line {
     t: Timestamp,
+    #[serde(flatten)]
+    content: Content,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Content {
     topic: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     payload: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     payload_base64: Option<String>,
+}
+
+impl Content {
+    /// Its topic and payload, each as long as may be.
+    fn checked(self) -> Result<(String, Vec<u8>), String> {
+        let payload = match (self.payload, self.payload_base64) {
+            (Some(text), None) => text.into_bytes(),
+            (None, Some(text)) => BASE64.decode(text).map_err(|error| error.to_string())?,
+            _ => return Err("needs either `payload` or `payload_base64`".to_owned()),
+        };
+        match problem(&self.topic, &payload) {
+            Some(problem) => Err(problem),
+            None => Ok((self.topic, payload)),
+        }
+    }
+}
+
+/// The topic and payload in a line as a recording has them; a time may be there or not.
+pub(crate) fn content_of_line(line: &str) -> Result<(String, Vec<u8>), String> {
+    serde_json::from_str::<Content>(line).map_err(|error| error.to_string())?.checked()
 }
 
 /// Why a recording could not be read or written. Lines count from 1, the header's.
@@ -192,23 +221,13 @@ impl Reader {
             return Ok(None);
         };
         let line: Line = serde_json::from_str(&text).map_err(|error| self.lines.wrong(error.to_string()))?;
-        let payload = match (line.payload, line.payload_base64) {
-            (Some(text), None) => text.into_bytes(),
-            (None, Some(text)) => BASE64.decode(text).map_err(|error| self.lines.wrong(error.to_string()))?,
-            _ => return Err(self.lines.wrong("needs either `payload` or `payload_base64`")),
-        };
-        if payload.len() > PAYLOAD_BYTES_MAX {
-            return Err(self.lines.wrong(format!("the payload is longer than {PAYLOAD_BYTES_MAX} bytes")));
-        }
-        if let Some(problem) = topic_problem(&line.topic) {
-            return Err(self.lines.wrong(problem));
-        }
+        let (topic, payload) = line.content.checked().map_err(|problem| self.lines.wrong(problem))?;
         if line.t < self.last {
             return Err(self.lines.wrong(format!("{} is before the line above ({})", line.t, self.last)));
         }
         self.last = line.t;
         self.found += 1;
-        Ok(Some(Message { t: line.t, topic: line.topic, payload }))
+        Ok(Some(Message { t: line.t, topic, payload }))
     }
 }
 
@@ -310,22 +329,18 @@ impl<W: Write> Writer<W> {
             let problem = format!("{} comes after {}: sort the messages first", message.t, self.last);
             return Err(RecordingError::Refused(problem));
         }
-        if message.payload.len() > PAYLOAD_BYTES_MAX {
-            let bytes = message.payload.len();
-            return Err(RecordingError::Refused(format!("a payload of {bytes} bytes on {}", message.topic)));
-        }
-        if let Some(problem) = topic_problem(&message.topic) {
+        if let Some(problem) = problem(&message.topic, &message.payload) {
             return Err(RecordingError::Refused(problem));
         }
         self.last = message.t;
         self.written += 1;
         let text = str::from_utf8(&message.payload).ok();
-        self.line(&Line {
-            t: message.t,
+        let content = Content {
             topic: message.topic.clone(),
             payload: text.map(str::to_owned),
             payload_base64: text.is_none().then(|| BASE64.encode(&message.payload)),
-        })
+        };
+        self.line(&Line { t: message.t, content })
     }
 
     /// Ends the recording and gives the destination back.
@@ -350,94 +365,12 @@ impl<W: Write> Writer<W> {
     }
 }
 
-fn topic_problem(topic: &str) -> Option<String> {
-    let wrong = topic.is_empty() || topic.len() > usize::from(u16::MAX) || topic.contains(['+', '#', '\0']);
-    wrong.then(|| format!("{topic:?} is not a topic to publish on"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn header(messages: u64) -> Header {
-        let rfc3339 =
-            PayloadTime { topic: "a/+".to_owned(), form: TimeForm::Rfc3339 { path: "/time".to_owned() } };
-        let senml = PayloadTime { topic: "s/#".to_owned(), form: TimeForm::Senml };
-        let times = vec![rfc3339, senml];
-        Header { screenline_recording: VERSION, name: "test".to_owned(), messages, period_s: 60, times }
+/// Why no broker would take a message, where none would.
+pub(crate) fn problem(topic: &str, payload: &[u8]) -> Option<String> {
+    if topic.is_empty() || topic.len() > usize::from(u16::MAX) || topic.contains(['+', '#', '\0']) {
+        return Some(format!("{topic:?} is not a topic to publish on"));
     }
-
-    fn message(second: i64, payload: &[u8]) -> Message {
-        let t = Timestamp::from_second(second).unwrap();
-        Message { t, topic: "a/b".to_owned(), payload: payload.to_owned() }
-    }
-
-    fn recording(lines: &[&str]) -> Result<Vec<Message>, RecordingError> {
-        let text = lines.join("\n");
-        let bytes = zstd::encode_all(text.as_bytes(), 1).unwrap();
-        let recording = Recording::embedded(bytes.leak())?;
-        recording.read()?.collect()
-    }
-
-    #[test]
-    fn what_is_written_is_read_again_bytes_and_all() {
-        let messages = [message(1, b"{\"x\": 1.10}\n"), message(1, b"\xff\x00"), message(3, b"")];
-        let mut writer = Writer::new(Vec::new(), &header(3), 3).unwrap();
-        for message in &messages {
-            writer.write(message).unwrap();
-        }
-        let recording = Recording::embedded(writer.finish().unwrap().leak()).unwrap();
-        assert_eq!(recording.header(), &header(3));
-        let read: Vec<Message> = recording.read().unwrap().collect::<Result<_, _>>().unwrap();
-        assert_eq!(read, messages);
-        assert_eq!(recording.span().unwrap(), Some((messages[0].t, messages[2].t)));
-    }
-
-    #[test]
-    fn the_header_reads_as_documented() {
-        let text = serde_json::to_string(&header(2)).unwrap();
-        let expected = concat!(
-            r#"{"screenline_recording":1,"name":"test","messages":2,"period_s":60,"#,
-            r#""times":[{"topic":"a/+","as":"rfc3339","path":"/time"},{"topic":"s/#","as":"senml"}]}"#
-        );
-        assert_eq!(text, expected);
-    }
-
-    #[test]
-    fn a_wrong_line_is_named_by_its_number() {
-        let head = serde_json::to_string(&header(2)).unwrap();
-        let good = r#"{"t":"2024-01-01T00:00:03Z","topic":"a/b","payload":"x"}"#;
-        let early = r#"{"t":"2024-01-01T00:00:02Z","topic":"a/b","payload":"x"}"#;
-        let wildcard = r#"{"t":"2024-01-01T00:00:03Z","topic":"a/#","payload":"x"}"#;
-        let bare = r#"{"t":"2024-01-01T00:00:03Z","topic":"a/b"}"#;
-        for (lines, expected) in [
-            (vec![head.as_str(), good, "{"], "line 3"),
-            (vec![&head, good, early], "line 3: 2024-01-01T00:00:02Z is before"),
-            (vec![&head, wildcard], "line 2: \"a/#\" is not a topic"),
-            (vec![&head, bare], "line 2: needs either"),
-            (vec![&head, good], "holds 1 messages, its header says 2"),
-            (vec![good], "line 1: this is not the header"),
-            (vec![], "line 1: the recording is empty"),
-        ] {
-            let error = recording(&lines).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_recording_of_a_later_version_is_refused() {
-        let head = serde_json::to_string(&Header { screenline_recording: 2, ..header(0) }).unwrap();
-        let error = recording(&[&head]).unwrap_err().to_string();
-        assert!(error.contains("version 2, and only version 1"), "{error}");
-    }
-
-    #[test]
-    fn a_damaged_stream_is_an_error_and_not_an_end() {
-        let mut writer = Writer::new(Vec::new(), &header(1), 3).unwrap();
-        writer.write(&message(1, b"0123456789")).unwrap();
-        let mut bytes = writer.finish().unwrap();
-        bytes.truncate(bytes.len() - 6);
-        let recording = Recording::embedded(bytes.leak());
-        assert!(recording.and_then(|recording| recording.read()?.collect::<Result<Vec<_>, _>>()).is_err());
-    }
+    let bytes = payload.len();
+    (bytes > PAYLOAD_BYTES_MAX)
+        .then(|| format!("the payload on {topic} has {bytes} bytes, more than {PAYLOAD_BYTES_MAX}"))
 }

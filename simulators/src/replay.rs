@@ -1,6 +1,5 @@
 //! Plays a recording over MQTT at QoS 1 and ends when every message is acknowledged.
 
-pub(crate) mod connection;
 mod shift;
 #[cfg(test)]
 mod tests;
@@ -20,9 +19,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::broker::Broker;
+pub use crate::connection::Protocol;
+use crate::connection::{Connection, Event, IN_FLIGHT_MAX, Lost, LostKind};
 use crate::recording::{Message, Recording};
-pub use connection::Protocol;
-use connection::{Broker, Connection, Event, IN_FLIGHT_MAX, Lost, LostKind};
 
 /// Messages read ahead of their publication: a screenful of payloads, not a recording.
 const READ_AHEAD: usize = 256;
@@ -46,8 +46,7 @@ const CLOCK_LOOK: Duration = Duration::from_secs(1);
 /// What to replay, where to, how fast.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `mqtt://[user:password@]host[:port]`.
-    pub broker_url: String,
+    pub broker: Broker,
     pub broker_protocol: Protocol,
     pub recording: Recording,
     pub speed: Speed,
@@ -134,8 +133,8 @@ pub async fn run(
     progress: Arc<Progress>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<Summary> {
-    let broker = Broker::parse(&config.broker_url)?;
-    let mut publisher = Publisher::start(broker, config.broker_protocol, progress, &shutdown).await?;
+    let mut publisher =
+        Publisher::start(config.broker.clone(), config.broker_protocol, progress, &shutdown).await?;
     let played = play(&config, &mut publisher, &shutdown).await;
     // What was handed over before an error deserves its acknowledgement as well.
     let settled = publisher.settle(&shutdown).await;

@@ -53,9 +53,17 @@ impl<'l> Oracle<'l> {
     /// # Errors
     /// The database cannot be read.
     pub async fn look(&self, client: &Client) -> anyhow::Result<Report> {
-        let tables = Tables::read(client, &self.scope).await?;
+        let tables = self.tables(client).await?;
         let expected = Expectation::new(&self.ledger.plan, &self.ledger.entries());
         Ok(judge(&expected, &tables, &self.course))
+    }
+
+    /// What the tables hold of this load.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn tables(&self, client: &Client) -> anyhow::Result<Tables> {
+        Tables::read(client, &self.scope).await
     }
 
     /// Compares until everything holds; gives up when something is wrong that no patience mends, or when nothing changed

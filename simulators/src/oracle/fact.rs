@@ -21,6 +21,14 @@ pub struct Fact {
     pub value: f64,
 }
 
+/// What beside its identity makes a value. The publisher's name does not, so that two loads of one seed can be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Salt {
+    pub seed: u64,
+    /// Another one has the same keys and other values.
+    pub variant: u8,
+}
+
 /// What a sensor measures, and how it says so: one for every way through the decoders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -68,24 +76,23 @@ impl Shape {
         }
     }
 
-    /// The facts of one message: `readings` minutes from `from_s` on, one where the shape does not pack. Another
-    /// `variant` has the same keys and other values.
-    pub fn facts(self, sensor: &Arc<str>, from_s: i64, readings: usize, variant: u8) -> Vec<Fact> {
+    /// The facts of one message: `readings` minutes from `from_s` on, one where the shape does not pack.
+    pub fn facts(self, salt: Salt, sensor: &Arc<str>, from_s: i64, readings: usize) -> Vec<Fact> {
         let readings = if self.packs() { readings } else { 1 };
         let fact = |minute: usize| {
             let time_us = (from_s + 60 * minute as i64) * 1_000_000;
             let mut key = Key { sensor: sensor.clone(), metric: self.metric(), time_us, event: 0 };
             if self == Shape::Passage {
-                key.event = (hash(&key, 0) % 1_000_000) as i64;
-                return Fact { value: self.speed_mps(&key, variant) * METRES_A_SECOND_KMH, key };
+                key.event = (hash(&key, Salt { variant: 0, ..salt }) % 1_000_000) as i64;
+                return Fact { value: speed_mps(&key, salt) * METRES_A_SECOND_KMH, key };
             }
-            Fact { value: decimal(hash(&key, variant), self == Shape::Level), key }
+            Fact { value: decimal(hash(&key, salt), self == Shape::Level), key }
         };
         (0..readings).map(fact).collect()
     }
 
     /// The payload that says `facts`, with `number` as a member where there is one.
-    pub fn payload(self, facts: &[Fact], number: &str, variant: u8) -> String {
+    pub fn payload(self, salt: Salt, facts: &[Fact], number: &str) -> String {
         let first = &facts[0].key;
         let at = |key: &Key| Timestamp::from_microsecond(key.time_us).unwrap_or(Timestamp::UNIX_EPOCH);
         match self {
@@ -109,14 +116,14 @@ impl Shape {
                 r#"{{{number}"vehicle":{},"class":"car","entered":"{}","on_time_s":0.34,"speed_mps":{},"length_m":4.6}}"#,
                 first.event,
                 at(first),
-                self.speed_mps(first, variant)
+                speed_mps(first, salt)
             ),
         }
     }
+}
 
-    fn speed_mps(self, key: &Key, variant: u8) -> f64 {
-        (hash(key, variant) % 4_000) as f64 / 100.0
-    }
+fn speed_mps(key: &Key, salt: Salt) -> f64 {
+    (hash(key, salt) % 4_000) as f64 / 100.0
 }
 
 /// A decimal of at most nine digits, which every parser reads to the same bits; of sizes so different that a sum in
@@ -128,10 +135,11 @@ fn decimal(hash: u64, signed: bool) -> f64 {
 }
 
 /// FNV-1a over the identity, then one round of splitmix64 to spread it.
-fn hash(key: &Key, variant: u8) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let bytes = key.sensor.bytes().chain(key.metric.bytes()).chain(key.time_us.to_le_bytes());
-    for byte in bytes.chain(key.event.to_le_bytes()).chain([variant]) {
+fn hash(key: &Key, salt: Salt) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ salt.seed;
+    let label = key.sensor.rsplit('.').next().unwrap_or_default();
+    let bytes = label.bytes().chain(key.metric.bytes()).chain(key.time_us.to_le_bytes());
+    for byte in bytes.chain(key.event.to_le_bytes()).chain([salt.variant]) {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
     hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

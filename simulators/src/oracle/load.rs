@@ -7,7 +7,7 @@ use fastrand::Rng;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::fact::{Fact, Shape};
+use super::fact::{Fact, Salt, Shape};
 use super::poison::{self, Refusal};
 
 /// How messages are numbered.
@@ -55,6 +55,8 @@ pub struct Load {
     pub gaps: f64,
     /// Messages under the number of the message before.
     pub reused: f64,
+    /// Every message once, by time, and none of a second gateway: the calm day that others are compared with.
+    pub calm: bool,
 }
 
 impl Load {
@@ -79,6 +81,7 @@ impl Load {
             shuffle: 1,
             gaps: 0.0,
             reused: 0.0,
+            calm: false,
         }
     }
 
@@ -183,15 +186,30 @@ impl<'l> Planner<'l> {
         for block in sends.chunks_mut(self.load.shuffle.max(1)) {
             self.rng.shuffle(block);
         }
+        if self.load.calm {
+            sends = self.by_time();
+        }
         let fresh = self.messages.len();
-        let (sensor, facts) = self.facts(self.load.messages, 0, false);
+        let (sensor, facts) = self.facts(self.load.messages, false);
         self.say(Shape::Level, &sensor, facts, 0, 0);
         sends.push(fresh as u32);
         Plan { load: self.load.clone(), messages: self.messages, sends }
     }
 
+    fn by_time(&self) -> Vec<u32> {
+        let mut sends: Vec<u32> = (0..self.messages.len() as u32).collect();
+        let message = |i: &u32| &self.messages[*i as usize];
+        sends.retain(|i| message(i).number.as_ref().is_none_or(|number| number.source == self.sources[0]));
+        sends.sort_by_key(|i| message(i).facts.first().map(|fact| fact.key.time_us));
+        sends
+    }
+
     fn chance(&mut self, share: f64) -> bool {
         self.rng.f64() < share
+    }
+
+    fn salt(&self, variant: u8) -> Salt {
+        Salt { seed: self.load.seed, variant }
     }
 
     fn shape(&self, i: usize) -> Shape {
@@ -201,20 +219,20 @@ impl<'l> Planner<'l> {
     fn good(&mut self, i: usize) {
         let late = self.chance(self.load.late);
         let shape = self.shape(i);
-        let (sensor, facts) = self.facts(i, 0, late);
+        let (sensor, facts) = self.facts(i, late);
         let from_s = facts[0].key.time_us / 1_000_000;
         if self.chance(self.load.echoes) {
             self.say(shape, &sensor, facts.clone(), 0, 1);
         }
         if self.chance(self.load.conflicts) {
-            let other = shape.facts(&sensor, from_s, self.load.readings, 1);
+            let other = shape.facts(self.salt(1), &sensor, from_s, self.load.readings);
             self.say(shape, &sensor, other, 1, 0);
         }
         self.say(shape, &sensor, facts, 0, 0);
     }
 
     /// The facts of the `i`th message.
-    fn facts(&mut self, i: usize, variant: u8, late: bool) -> (Arc<str>, Vec<Fact>) {
+    fn facts(&mut self, i: usize, late: bool) -> (Arc<str>, Vec<Fact>) {
         let sensor_number = i % self.load.sensors;
         let shape = if i == self.load.messages { Shape::Level } else { self.shape(i) };
         let name = if i == self.load.messages { "fresh".to_owned() } else { format!("s{sensor_number}") };
@@ -227,7 +245,7 @@ impl<'l> Planner<'l> {
                 from_s = earlier_s;
             }
         }
-        let facts = shape.facts(&sensor, from_s, self.load.readings, variant);
+        let facts = shape.facts(self.salt(0), &sensor, from_s, self.load.readings);
         (sensor, facts)
     }
 
@@ -243,8 +261,8 @@ impl<'l> Planner<'l> {
         let member = self.member(number.as_ref());
         let sensor: Arc<str> = format!("{}spoilt{}", self.load.prefix(), i % self.load.sensors).into();
         let from_s = self.slot_s(i);
-        let pack = Shape::Level.facts(&sensor, from_s, self.load.readings, 0);
-        let (poison, facts) = poison::make(n % kinds, n, &self.load.source, &member, pack);
+        let pack = Shape::Level.facts(self.salt(0), &sensor, from_s, self.load.readings);
+        let (poison, facts) = poison::make(n % kinds, n, &self.load.source, &member, self.salt(0), pack);
         debug_assert!(poison.carries_number || self.load.numbers != Numbers::Payload);
         let (topic, payload, refusal) = (poison.topic, poison.payload, Some(poison.refusal));
         self.messages.push(Message { number, topic, payload, facts, refusal });
@@ -252,7 +270,7 @@ impl<'l> Planner<'l> {
 
     fn say(&mut self, shape: Shape, sensor: &str, facts: Vec<Fact>, variant: u8, gateway: usize) {
         let number = self.number(gateway);
-        let payload = shape.payload(&facts, &self.member(number.as_ref()), variant).into_bytes();
+        let payload = shape.payload(self.salt(variant), &facts, &self.member(number.as_ref())).into_bytes();
         let topic = shape.topic(&self.load.source, sensor);
         self.messages.push(Message { number, topic, payload, facts, refusal: None });
     }

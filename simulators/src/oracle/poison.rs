@@ -1,6 +1,6 @@
 //! Messages that must be refused, each with the reason that must be kept.
 
-use super::fact::{Fact, Shape};
+use super::fact::{Fact, Salt, Shape};
 
 /// What must become of a refused message: the reason, and how many of its readings; 0 is the whole message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,7 @@ pub(super) fn make(
     n: usize,
     source: &str,
     number: &str,
+    salt: Salt,
     facts: Vec<Fact>,
 ) -> (Poison, Vec<Fact>) {
     let senml = format!("city/senml/{source}/bad");
@@ -51,7 +52,7 @@ pub(super) fn make(
     };
     let poison = match kind % KINDS {
         0 => {
-            let good = Shape::Level.payload(&facts, number, 0);
+            let good = Shape::Level.payload(salt, &facts, number);
             let spoilt = format!(r#"{},{{"n":"level","v":"much, {n}"}}]"#, &good[..good.len() - 1]);
             return (one("wrong_shape", senml, spoilt.into_bytes()), facts);
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -11,8 +12,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::ledger::Ledger;
 use super::load::Number;
+use crate::broker::Broker;
+use crate::connection::{Connection, Event, IN_FLIGHT_MAX, Lost};
 use crate::replay::Protocol;
-use crate::replay::connection::{Broker, Connection, Event, IN_FLIGHT_MAX, Lost};
 
 /// How long a publisher keeps a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +79,7 @@ impl Publisher {
         let mut line = Line::connect(self, &broker, ledger, "").await;
         line.send(messages).await?;
         if self.keep == Keep::Committed {
-            let committed = Committed::follow(self, &broker, ledger);
+            let committed = Committed::of(self, ledger)?;
             let mut last = 0;
             let mut tries = 0;
             while let Some((late, moved_to)) = committed.late(ledger, messages).await {
@@ -260,21 +262,27 @@ fn user_properties(number: &Number) -> Vec<(String, String)> {
 }
 
 /// Follows the acknowledgement topics of a load's publishers.
-struct Committed {
+pub(super) struct Committed {
     /// The highest contiguous number that committed, by source.
-    up_to: watch::Receiver<BTreeMap<String, i64>>,
+    pub up_to: watch::Receiver<BTreeMap<String, i64>>,
     following: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Committed {
-    fn follow(publisher: &Publisher, broker: &Broker, ledger: &Ledger) -> Committed {
+    /// # Errors
+    /// The broker's address is wrong.
+    pub fn of(publisher: &Publisher, ledger: &Ledger) -> anyhow::Result<Committed> {
+        let broker = Broker::parse(&publisher.broker_url)?;
         let (to, up_to) = watch::channel(BTreeMap::new());
         let to = Arc::new(to);
         let load = &ledger.plan.load;
         let follow = |source: String| {
             let (to, broker, protocol) = (to.clone(), broker.clone(), publisher.protocol);
             tokio::spawn(async move {
-                let client_id = format!("oracle-{source}-ack");
+                // A number of its own: a witness and a publisher may follow the same topic.
+                static FOLLOWERS: AtomicU64 = AtomicU64::new(0);
+                let number = FOLLOWERS.fetch_add(1, Ordering::Relaxed);
+                let client_id = format!("oracle-{source}-{}-{number}", std::process::id());
                 loop {
                     let mut connection = connect(&broker, protocol, &client_id).await;
                     if connection.subscribe(&format!("screenline/ack/{source}")).is_err() {
@@ -297,7 +305,7 @@ impl Committed {
             })
         };
         let following = [load.source.clone(), load.echo_source()].into_iter().map(follow).collect();
-        Committed { up_to, following }
+        Ok(Committed { up_to, following })
     }
 
     /// Waits until everything is committed (`None`), or nothing moves: then says what must be sent again, and the sum of

@@ -295,3 +295,48 @@ fn name(names: &HashMap<i32, Name>, row: &Row, column: usize) -> Name {
 fn micros(row: &Row, column: usize) -> i64 {
     row.get::<_, Timestamp>(column).as_microsecond()
 }
+
+/// Late depends on when a reading was received.
+const LATE: i32 = 1 << 4;
+
+impl Tables {
+    /// The first thing in which two loads of one seed differ, but for the names of their publishers.
+    pub fn difference(&self, other: &Tables) -> Option<String> {
+        let label = |name: &Name| format!("{} {}", name.0.rsplit('.').next().unwrap_or_default(), name.1);
+        let facts = |tables: &Tables| -> BTreeMap<String, String> {
+            let text =
+                |stored: &Stored| format!("{:?} {}", stored.value.map(f64::to_bits), stored.quality & !LATE);
+            let fact = |((name, time, event), stored): (&Place, &Vec<Stored>)| {
+                (format!("{} {time} {event}", label(name)), stored.iter().map(text).collect())
+            };
+            tables.facts.iter().map(fact).collect()
+        };
+        let rollups = |tables: &Tables| -> BTreeMap<String, String> {
+            let levels = ["5 min", "1 h", "1 d"].into_iter().zip(&tables.rollups);
+            levels
+                .flat_map(|(level, rollups)| {
+                    rollups.iter().map(move |((name, start), rollup)| {
+                        (format!("{level} {} {start}", label(name)), format!("{rollup:?}"))
+                    })
+                })
+                .collect()
+        };
+        let reasons = |tables: &Tables| -> BTreeMap<String, String> {
+            let mut reasons: BTreeMap<String, i64> = BTreeMap::new();
+            for (rejection, times) in &tables.rejections {
+                *reasons.entry(rejection.reason.clone()).or_default() += times;
+            }
+            reasons.into_iter().map(|(reason, times)| (reason, times.to_string())).collect()
+        };
+        let compared = [
+            ("readings", facts(self), facts(other)),
+            ("rollups", rollups(self), rollups(other)),
+            ("rejections", reasons(self), reasons(other)),
+        ];
+        compared.iter().find_map(|(what, mine, theirs)| {
+            let differs = |key: &&String| mine.get(*key) != theirs.get(*key);
+            let key = mine.keys().chain(theirs.keys()).find(differs)?;
+            Some(format!("{what}: {key} is {:?} and {:?}", mine.get(key), theirs.get(key)))
+        })
+    }
+}

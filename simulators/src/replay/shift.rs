@@ -78,6 +78,8 @@ fn matches(filter: &str, topic: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn shifted(form: TimeForm, text: &str) -> Option<String> {
@@ -129,5 +131,31 @@ mod tests {
         assert!(!matches("a/+", "a"));
         assert!(!matches("a/+", "a/b/c"));
         assert!(!matches("a/b/c", "a/b"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_payload_is_moved_or_left(
+            bytes in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..100),
+                "[\\[{]{1,2}\"(time|bt|t)\":(\"[-0-9T:.Z]{0,40}\"|-?[0-9]{1,20}(\\.[0-9]{1,9})?(e[0-9]{1,3})?)\\}\\]?".prop_map(String::into_bytes),
+            ],
+            seconds in any::<i64>(),
+        ) {
+            for form in [at("/time"), at(""), TimeForm::Senml] {
+                let times = [PayloadTime { topic: "#".to_owned(), form }];
+                if let Some(moved) = payload(&bytes, "a", &times, seconds) {
+                    prop_assert!(serde_json::from_slice::<Value>(&moved).is_ok());
+                }
+            }
+        }
+
+        #[test]
+        fn a_time_moves_there_and_back(second in 0..4_000_000_000i64, by in -100_000_000..100_000_000i64, digits in 0..10usize) {
+            let text = format!("{:.digits$}", Timestamp::from_second(second).unwrap());
+            let moved = rfc3339(&text, by).unwrap();
+            prop_assert_eq!(moved.parse::<Timestamp>().unwrap().as_second(), second + by);
+            prop_assert_eq!(rfc3339(&moved, -by), Some(text));
+        }
     }
 }

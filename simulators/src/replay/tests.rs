@@ -15,20 +15,21 @@ use rumqttc::{Client, MqttOptions, Packet, QoS};
 use tokio_util::sync::CancellationToken;
 
 use super::{Config, History, Pace, Progress, Protocol, Speed, run};
+use crate::broker::Broker;
 use crate::feed::Feed;
 use crate::recording::Recording;
 use crate::say;
 
 /// A mosquitto with persistence, that can be killed and started again on the same port.
-struct Broker {
+struct Mosquitto {
     program: PathBuf,
     folder: tempfile::TempDir,
     port: u16,
     child: Child,
 }
 
-impl Broker {
-    fn start() -> Option<Broker> {
+impl Mosquitto {
+    fn start() -> Option<Mosquitto> {
         let places = ["/usr/sbin/mosquitto", "/usr/bin/mosquitto", "/usr/local/sbin/mosquitto"];
         let Some(program) = places.map(PathBuf::from).into_iter().find(|path| path.exists()) else {
             say("SKIPPED: mosquitto is not installed");
@@ -43,11 +44,7 @@ impl Broker {
         );
         std::fs::write(folder.path().join("mosquitto.conf"), config).unwrap();
         let child = spawn(&program, folder.path(), port);
-        Some(Broker { program, folder, port, child })
-    }
-
-    fn url(&self) -> String {
-        format!("mqtt://127.0.0.1:{}", self.port)
+        Some(Mosquitto { program, folder, port, child })
     }
 
     /// SIGTERM, after which mosquitto has saved its sessions; then a new process.
@@ -58,7 +55,7 @@ impl Broker {
     }
 }
 
-impl Drop for Broker {
+impl Drop for Mosquitto {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -122,9 +119,9 @@ impl Subscriber {
     }
 }
 
-fn config(broker: &Broker, protocol: Protocol) -> Config {
+fn config(broker: &Mosquitto, protocol: Protocol) -> Config {
     Config {
-        broker_url: broker.url(),
+        broker: Broker::new("127.0.0.1", broker.port),
         broker_protocol: protocol,
         recording: wntr_net3(),
         speed: Speed::Max,
@@ -148,7 +145,7 @@ fn expected() -> BTreeMap<(String, Vec<u8>), u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_message_arrives_and_is_acknowledged_over_both_versions() {
-    let Some(broker) = Broker::start() else { return };
+    let Some(broker) = Mosquitto::start() else { return };
     for protocol in [Protocol::Auto, Protocol::V311] {
         let port = broker.port;
         let subscriber = tokio::task::spawn_blocking(move || Subscriber::start(port)).await.unwrap();
@@ -165,7 +162,7 @@ async fn every_message_arrives_and_is_acknowledged_over_both_versions() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_restarted_in_the_middle_misses_no_message() {
-    let Some(mut broker) = Broker::start() else { return };
+    let Some(mut broker) = Mosquitto::start() else { return };
     let port = broker.port;
     let subscriber = tokio::task::spawn_blocking(move || Subscriber::start(port)).await.unwrap();
     let progress = Arc::new(Progress::default());
@@ -193,7 +190,7 @@ async fn a_broker_restarted_in_the_middle_misses_no_message() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_history_moved_to_end_now_ends_now_and_loops_no_further_than_the_clock() {
-    let Some(broker) = Broker::start() else { return };
+    let Some(broker) = Mosquitto::start() else { return };
     let mut config = config(&broker, Protocol::Auto);
     config.recording = Feed::named("sumo-grid").unwrap().recording().unwrap();
     config.history = History::EndingNow;
@@ -222,7 +219,7 @@ async fn a_history_moved_to_end_now_ends_now_and_loops_no_further_than_the_clock
 async fn a_stopped_replay_does_not_wait_for_a_broker_that_is_not_there() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let config = Config {
-        broker_url: format!("mqtt://127.0.0.1:{port}"),
+        broker: Broker::new("127.0.0.1", port),
         broker_protocol: Protocol::Auto,
         recording: wntr_net3(),
         speed: Speed::Max,

@@ -7,12 +7,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
-use rumqttc::{NetworkOptions, QoS, v5, v5::mqttbytes::v5::PublishProperties};
+use rumqttc::{NetworkOptions, QoS, Transport, v5, v5::mqttbytes::v5::PublishProperties};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use url::Url;
 
+use crate::broker::Broker;
 use crate::recording::PAYLOAD_BYTES_MAX;
 
 /// Messages sent and not yet acknowledged. Enough to hide a commit of the broker's; a bounded part of
@@ -56,59 +55,6 @@ impl fmt::Display for Protocol {
             Protocol::V311 => "3.1.1",
         })
     }
-}
-
-/// Where the broker is: `mqtt://[user:password@]host[:port]`.
-#[derive(Clone)]
-pub(crate) struct Broker {
-    host: String,
-    port: u16,
-    login: Option<(String, String)>,
-}
-
-impl Broker {
-    pub(crate) fn parse(text: &str) -> anyhow::Result<Broker> {
-        let url = Url::parse(text).with_context(|| format!("broker URL {:?}", without_password(text)))?;
-        ensure!(
-            matches!(url.scheme(), "mqtt" | "tcp"),
-            "broker URL: expected mqtt://host:port, not {}",
-            url.scheme()
-        );
-        let host = url.host_str().context("broker URL: the host is missing")?.to_owned();
-        let login = (!url.username().is_empty())
-            .then(|| (decoded(url.username()), decoded(url.password().unwrap_or_default())));
-        Ok(Broker { host, port: url.port().unwrap_or(1883), login })
-    }
-}
-
-impl fmt::Display for Broker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "mqtt://{}:{}", self.host, self.port)
-    }
-}
-
-fn without_password(url: &str) -> &str {
-    url.rsplit_once('@').map_or(url, |(_, rest)| rest)
-}
-
-/// `%40` as `@`, which a password may need.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let hex = tail.get(..2).and_then(|two| str::from_utf8(two).ok());
-        match hex.and_then(|two| u8::from_str_radix(two, 16).ok()) {
-            Some(byte) if first == b'%' => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// What happens on a connection.
@@ -185,6 +131,9 @@ impl Connection {
         if let Some((user, password)) = &broker.login {
             options.set_credentials(user, password);
         }
+        if let Some(tls) = &broker.tls {
+            options.set_transport(Transport::tls_with_config(tls.clone()));
+        }
         let (client, mut eventloop) = v5::AsyncClient::new(options, usize::from(IN_FLIGHT_MAX));
         eventloop.poll().await.map_err(|error| lost_v5(&error))?; // the first event is the broker's acceptance
         let (to, events) = events();
@@ -209,6 +158,9 @@ impl Connection {
         options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
         if let Some((user, password)) = &broker.login {
             options.set_credentials(user, password);
+        }
+        if let Some(tls) = &broker.tls {
+            options.set_transport(Transport::tls_with_config(tls.clone()));
         }
         let (client, mut eventloop) = rumqttc::AsyncClient::new(options, usize::from(IN_FLIGHT_MAX));
         eventloop.set_network_options(network());
@@ -394,16 +346,6 @@ fn io_kind(error: &std::io::Error) -> LostKind {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_broker_url_may_carry_a_login_and_never_shows_it() {
-        let broker = Broker::parse("mqtt://ada:p%40ss%25@broker.example:18830").unwrap();
-        assert_eq!(broker.login, Some(("ada".to_owned(), "p@ss%".to_owned())));
-        assert_eq!(broker.to_string(), "mqtt://broker.example:18830");
-        assert_eq!(Broker::parse("mqtt://[::1]").unwrap().to_string(), "mqtt://[::1]:1883");
-        assert!(Broker::parse("http://localhost").is_err());
-        assert!(Broker::parse("localhost:1883").is_err());
-    }
 
     #[test]
     fn protocols_read_as_they_print() {
