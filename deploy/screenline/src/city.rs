@@ -13,8 +13,10 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use ingest::address::Access;
 use nix::sys::signal::Signal;
 use processor::{
+    service::masked,
     store::{self, Keep, Level},
     validate::LATENESS_HORIZON,
 };
@@ -23,7 +25,6 @@ use tokio::{
     process::Command,
     time::{Instant, sleep},
 };
-use url::Url;
 
 use crate::{
     cli::{LogArgs, UpArgs},
@@ -54,6 +55,8 @@ const STARTS_MAX: u64 = 3;
 pub struct City {
     pub database_url: String,
     pub broker_url: String,
+    /// What it takes to be let in at the broker.
+    pub access: Access,
     pub storage: Level,
     /// Of Flight and HTTP.
     pub query: SocketAddr,
@@ -93,8 +96,8 @@ impl City {
     ) -> anyhow::Result<Self> {
         let mut parts = Parts::default();
         match launch(&mut parts, args, log, data, console, services, tell, prepare).await {
-            Ok((database_url, broker_url, storage, query)) => {
-                Ok(Self { database_url, broker_url, storage, query, parts })
+            Ok(Launched { database_url, broker_url, access, storage, query }) => {
+                Ok(Self { database_url, broker_url, access, storage, query, parts })
             }
             Err(error) => {
                 parts.stop_services().await;
@@ -107,11 +110,13 @@ impl City {
     /// What the ready file says of this city.
     pub fn ready(&self, metrics: SocketAddr) -> Ready {
         Ready {
-            mqtt: Some(without_password(&self.broker_url)),
+            mqtt: Some(
+                self.parts.mosquitto.as_ref().map_or_else(|| masked(&self.broker_url), Mosquitto::url),
+            ),
             flight: Some(format!("grpc://{}", self.query)),
             http: Some(format!("http://{}", self.query)),
             metrics: Some(format!("http://{metrics}/metrics")),
-            database: Some(self.database_url.clone()),
+            database: Some(masked(&self.database_url)),
             storage: Some(self.storage.to_string()),
             pids: self.pids(),
         }
@@ -171,12 +176,11 @@ pub struct Services {
 }
 
 impl Services {
-    /// For the city's own pages.
-    pub fn pages(&self) -> Vec<monitor::Service> {
-        vec![
-            monitor::Service { name: "ingest", metrics: self.ingest.clone() },
-            monitor::Service { name: "query", metrics: self.query.clone() },
-        ]
+    /// For the pages of a city that `args` describe.
+    pub fn pages(&self, args: &UpArgs) -> Vec<monitor::Service> {
+        let ingest = monitor::Service { name: "ingest", metrics: self.ingest.clone() };
+        let query = monitor::Service { name: "query", metrics: self.query.clone() };
+        if args.no_ingest { vec![query] } else { vec![ingest, query] }
     }
 }
 
@@ -184,6 +188,15 @@ impl Services {
 struct Service {
     keeper: Keeper,
     ready_file: PathBuf,
+}
+
+/// Where the parts are.
+struct Launched {
+    database_url: String,
+    broker_url: String,
+    access: Access,
+    storage: Level,
+    query: SocketAddr,
 }
 
 async fn launch(
@@ -195,12 +208,12 @@ async fn launch(
     services: &Services,
     tell: Tell<'_>,
     prepare: impl AsyncFnOnce(&mut tokio_postgres::Client) -> anyhow::Result<()>,
-) -> anyhow::Result<(String, String, Level, SocketAddr)> {
+) -> anyhow::Result<Launched> {
     let horizon = args.lateness_horizon.unwrap_or(LATENESS_HORIZON);
     Keep::new(&args.keep, horizon).map_err(anyhow::Error::msg)?; // ingest would refuse it, too late to be read
     ports::check("--listen", args.listen)?;
     if args.broker_url.is_none() {
-        mosquitto::check(args.mqtt_listen)?;
+        mosquitto::check(&args.broker, data)?;
     }
     let mut folder = match (&args.database_url, &args.broker_url) {
         (Some(_), Some(_)) => None,
@@ -231,12 +244,12 @@ async fn launch(
         (None, None) => unreachable!("there is a folder unless both URLs were given"),
     };
     let began = Instant::now();
-    let broker_url = match (&args.broker_url, &folder) {
-        (Some(url), _) => url.clone(),
+    let (broker_url, access) = match (&args.broker_url, &folder) {
+        (Some(url), _) => (url.clone(), args.access.clone()),
         (None, Some(folder)) => {
-            let mosquitto = parts.mosquitto.insert(mosquitto::start(folder, args.mqtt_listen).await?);
+            let mosquitto = parts.mosquitto.insert(mosquitto::start(folder, &args.broker).await?);
             tell(&format!("broker    mosquitto on {}", mosquitto.address), began.elapsed());
-            format!("mqtt://{}", mosquitto.address)
+            mosquitto.entrance()
         }
         (None, None) => unreachable!("there is a folder unless both URLs were given"),
     };
@@ -253,13 +266,24 @@ async fn launch(
 
     let began = Instant::now();
     let common = Common { runtime: &runtime, log, console, database_url: &database_url };
-    let ingest = parts.ingest.insert(ingest(args, &common, &broker_url));
+    let guarded = parts.mosquitto.as_ref().is_some_and(Mosquitto::asks_for_logins);
+    if !args.no_ingest {
+        parts.ingest = Some(ingest(args, &common, &broker_url, &access, guarded));
+    }
     let query = parts.query.insert(query(args, &common));
-    let (ingest, query) = tokio::try_join!(ready(ingest), ready(query))?;
-    let _ = services.ingest.set(host_of(&ingest.metrics)?); // this start is the only one
+    let ingest = async {
+        match &parts.ingest {
+            Some(ingest) => ready(ingest).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let (ingest, query) = tokio::try_join!(ingest, ready(query))?;
+    if let Some(ingest) = &ingest {
+        let _ = services.ingest.set(host_of(&ingest.metrics)?); // this start is the only one
+    }
     let _ = services.query.set(host_of(&query.metrics)?);
-    tell("services  ingest and query", began.elapsed());
-    Ok((database_url, broker_url, storage, host_of(&query.http)?))
+    tell(if ingest.is_some() { "services  ingest and query" } else { "service   query" }, began.elapsed());
+    Ok(Launched { database_url, broker_url, access, storage, query: host_of(&query.http)? })
 }
 
 /// What both services are given.
@@ -270,7 +294,7 @@ struct Common<'a> {
     database_url: &'a str,
 }
 
-fn ingest(args: &UpArgs, common: &Common<'_>, broker_url: &str) -> Service {
+fn ingest(args: &UpArgs, common: &Common<'_>, broker_url: &str, access: &Access, guarded: bool) -> Service {
     let mut own: Vec<OsString> = vec![
         "--storage".into(),
         args.storage.to_string().into(),
@@ -290,7 +314,12 @@ fn ingest(args: &UpArgs, common: &Common<'_>, broker_url: &str) -> Service {
         own.extend(["--mappings".into(), mapping.into()]);
     }
     // Addresses with passwords go by the environment: others can read a command line.
-    let env = vec![("SCREENLINE_BROKER_URL", broker_url.to_owned())];
+    let mut env: Vec<(&'static str, OsString)> = vec![("SCREENLINE_BROKER_URL", broker_url.into())];
+    env.extend(access.environment());
+    if guarded {
+        // Whoever has a login writes below its own name, so only there a number can be believed.
+        env.push(("SCREENLINE_NUMBERED_TOPICS", "gateway".into()));
+    }
     service("ingest", None, own, env, common, None)
 }
 
@@ -306,13 +335,13 @@ fn service(
     name: &'static str,
     listen: Option<SocketAddr>,
     own: Vec<OsString>,
-    mut env: Vec<(&'static str, String)>,
+    mut env: Vec<(&'static str, OsString)>,
     common: &Common<'_>,
     niceness: Option<&'static str>,
 ) -> Service {
     let ready_file = common.runtime.join(format!("{name}.ready.json"));
-    env.push(("SCREENLINE_DATABASE_URL", common.database_url.to_owned()));
-    env.push(("SCREENLINE_LOG", common.log.directives().to_owned()));
+    env.push(("SCREENLINE_DATABASE_URL", common.database_url.into()));
+    env.push(("SCREENLINE_LOG", common.log.directives().into()));
     env.push(("SCREENLINE_LOG_FORMAT", common.log.log_format.name().into()));
     let mut listen = listen;
     let mut metrics_listen = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -383,14 +412,6 @@ fn host_of(url: &Option<String>) -> anyhow::Result<SocketAddr> {
     rest.split('/').next().unwrap_or(rest).parse().with_context(|| format!("read the address in {url:?}"))
 }
 
-fn without_password(url: &str) -> String {
-    let Ok(mut parsed) = Url::parse(url) else { return url.to_owned() };
-    if parsed.password().is_some() && parsed.set_password(None).is_err() {
-        return url.to_owned();
-    }
-    parsed.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -401,11 +422,5 @@ mod tests {
         assert_eq!(host_of(&url("http://127.0.0.1:8815")).unwrap(), "127.0.0.1:8815".parse().unwrap());
         assert_eq!(host_of(&url("http://[::1]:99/metrics")).unwrap(), "[::1]:99".parse().unwrap());
         assert!(host_of(&None).is_err() && host_of(&url("grpc://127.0.0.1:1")).is_err());
-    }
-
-    #[test]
-    fn a_password_does_not_reach_the_ready_file() {
-        assert_eq!(without_password("mqtt://gate:secret@broker:1883"), "mqtt://gate@broker:1883");
-        assert_eq!(without_password("mqtt://127.0.0.1:1883"), "mqtt://127.0.0.1:1883");
     }
 }

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
+use ingest::address::Access;
 use processor::{
     model::Span,
     store::{KeepRule, StorageChoice},
@@ -12,10 +13,13 @@ use crate::{
     account::AccountArgs,
     audit::AuditArgs,
     erase::EraseArgs,
+    gateway::GatewayArgs,
     rejected::RejectedArgs,
     retention::RetentionArgs,
     service::{IngestArgs, QueryArgs},
+    supervisor::mosquitto::BrokerArgs,
     telemetry::Format,
+    verify::VerifyArgs,
 };
 
 /// Takes a city's telemetry from MQTT to Arrow Flight without losing a reading
@@ -86,6 +90,8 @@ pub enum Command {
     Query(Box<QueryArgs>),
     /// Publish a recorded feed over MQTT
     Replay(ReplayArgs),
+    /// Run a gateway that keeps its messages until the city has committed them
+    Gateway(GatewayArgs),
     /// Say what came in, where it went, and what is missing, for any period
     Account(Box<AccountArgs>),
     /// Look at what was refused, try it again, or give it up
@@ -96,6 +102,8 @@ pub enum Command {
     Retention(Box<RetentionArgs>),
     /// Forget a sensor, or a period of it, on request
     Erase(Box<EraseArgs>),
+    /// Send a load through the running city and prove that the tables hold exactly that
+    Verify(Box<VerifyArgs>),
     /// Say what is here, what is wrong, and what to do about it
     Doctor(DoctorArgs),
 }
@@ -103,7 +111,7 @@ pub enum Command {
 /// Where a city lives and listens.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-Without URLs, a private PostgreSQL (unix socket only) and mosquitto (loopback only) run as children, with their data
+Without URLs, a private PostgreSQL (unix socket only) and mosquitto (on loopback) run as children, with their data
 in --data. With --database-url or --broker-url nothing is started in their place. Settings of ingest and query that
 are not listed here reach them as SCREENLINE_* variables: see `screenline ingest --help`.
 
@@ -118,21 +126,22 @@ pub struct UpArgs {
     /// Folder for the private database and broker [default: /var/lib/screenline as root, else the user's state folder]
     #[arg(long, env = "SCREENLINE_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Use this database in place of a private one: postgres://user@host/name
+    /// Use this database in place of a private one: postgres://user@host/name; encrypted with sslmode=verify-full
     #[arg(long, env = "SCREENLINE_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub database_url: Option<String>,
-    /// Use this broker in place of a private one: mqtt://[user:password@]host:port
+    /// Use this broker in place of a private one: mqtt://host:port, or mqtts://host:port for TLS
     #[arg(long, env = "SCREENLINE_BROKER_URL", value_name = "URL", hide_env_values = true)]
     pub broker_url: Option<String>,
+    #[command(flatten)]
+    pub access: Access,
     /// Address for Flight (gRPC) and HTTP; port 0 picks a free one
     #[arg(long, env = "SCREENLINE_LISTEN", default_value = "127.0.0.1:8815")]
     pub listen: SocketAddr,
     /// Address for /metrics, /healthz and /readyz of the whole city; port 0 picks a free one
     #[arg(long, env = "SCREENLINE_METRICS_LISTEN", default_value = "127.0.0.1:9815")]
     pub metrics_listen: SocketAddr,
-    /// Address for the private broker, on loopback; port 0 picks a free one
-    #[arg(long, env = "SCREENLINE_MQTT_LISTEN", default_value = "127.0.0.1:1883")]
-    pub mqtt_listen: SocketAddr,
+    #[command(flatten)]
+    pub broker: BrokerArgs,
     /// Write addresses and process ids to this file, as JSON, once everything is ready
     #[arg(long, env = "SCREENLINE_READY_FILE", value_name = "PATH")]
     pub ready_file: Option<PathBuf>,
@@ -158,6 +167,9 @@ pub struct UpArgs {
     /// Memory for query's plans, such as `512MiB`; beyond twice that and a gigabyte the process is ended and restarted
     #[arg(long, env = "SCREENLINE_QUERY_MEMORY", value_name = "BYTES", value_parser = bytes)]
     pub query_memory: Option<u64>,
+    /// Leave ingest out, for one or more that are run apart: `screenline ingest`
+    #[arg(long)]
+    pub no_ingest: bool,
     /// Folder of the PostgreSQL programs [default: what ./deploy/setup installed, else Debian's highest version]
     #[arg(long, env = "SCREENLINE_PG_BIN", value_name = "DIR")]
     pub pg_bin: Option<PathBuf>,
@@ -207,7 +219,7 @@ pub struct ReplayArgs {
     /// A bundled feed (sumo-grid, wntr-net3) or a recording's file
     #[arg(value_name = "FEED|FILE")]
     pub recording: String,
-    /// The broker to publish to: mqtt://[user:password@]host:port
+    /// The broker to publish to: mqtt://host:port, or mqtts://host:port for TLS
     #[arg(
         long,
         env = "SCREENLINE_BROKER_URL",
@@ -216,6 +228,8 @@ pub struct ReplayArgs {
         default_value = "mqtt://127.0.0.1:1883"
     )]
     pub broker_url: String,
+    #[command(flatten)]
+    pub access: Access,
     /// How fast: `1x` is as recorded, `60x`, or `max`
     #[arg(long, default_value = "1x")]
     pub speed: String,
@@ -244,6 +258,8 @@ pub struct DoctorArgs {
     /// The broker to look at; without it, what a private one would be
     #[arg(long, env = "SCREENLINE_BROKER_URL", value_name = "URL", hide_env_values = true)]
     pub broker_url: Option<String>,
+    #[command(flatten)]
+    pub access: Access,
     /// Folder of the PostgreSQL programs
     #[arg(long, env = "SCREENLINE_PG_BIN", value_name = "DIR")]
     pub pg_bin: Option<PathBuf>,
@@ -259,7 +275,7 @@ pub struct DoctorArgs {
 }
 
 /// `512MiB`, `2GiB`, `1000000`.
-fn bytes(text: &str) -> Result<u64, String> {
+pub fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let shift = match unit.trim() {
@@ -274,7 +290,7 @@ fn bytes(text: &str) -> Result<u64, String> {
 }
 
 /// `60s`, `5m`, `1h 30m`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let parsed =
         text.parse::<jiff::SignedDuration>().map_err(|error| format!("give a time such as 60s: {error}"))?;
     Duration::try_from(parsed).map_err(|_| "give a time that is not negative".into())

@@ -77,7 +77,7 @@ pub async fn run(mut args: DemoArgs, log: LogArgs, console: Console) -> anyhow::
     args.up.listen = free("--listen", args.up.listen, &console)?;
     args.up.metrics_listen = free("--metrics-listen", args.up.metrics_listen, &console)?;
     if args.up.broker_url.is_none() {
-        args.up.mqtt_listen = free("--mqtt-listen", args.up.mqtt_listen, &console)?;
+        args.up.broker.mqtt_listen = free("--mqtt-listen", args.up.broker.mqtt_listen, &console)?;
     }
     args.up.registry.get_or_insert_with(|| "open".into());
     // The feeds are of years ago.
@@ -94,7 +94,7 @@ pub async fn run(mut args: DemoArgs, log: LogArgs, console: Console) -> anyhow::
     let metrics = listener.local_addr()?;
     let services = Services::default();
     let (ready_to, ready) = watch::channel(false);
-    let pages = Pages::new(telemetry::metrics("launcher")?, ready, services.pages());
+    let pages = Pages::new(telemetry::metrics("launcher")?, ready, services.pages(&args.up));
     monitor::serve(listener, pages.clone());
 
     // Dropped after the city has stopped, on every way out.
@@ -177,13 +177,15 @@ impl Demo<'_> {
         let mut replays = JoinSet::new();
         let named = self.args.feed.is_some();
         for feed in feeds.iter().copied() {
-            let (broker_url, stop, published) =
-                (self.city.broker_url.clone(), stop.clone(), self.published.clone());
+            let city = &self.city;
+            let broker = crate::replay::broker(&city.broker_url, &city.access);
+            let (stop, published) = (stop.clone(), self.published.clone());
             let repeat = self.args.repeat;
             replays.spawn(async move {
+                let broker = broker?;
                 for _ in 0..repeat {
                     let config = Config {
-                        broker_url: broker_url.clone(),
+                        broker: broker.clone(),
                         broker_protocol: Protocol::Auto,
                         recording: feed.recording()?,
                         speed,

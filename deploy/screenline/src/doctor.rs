@@ -57,7 +57,7 @@ pub async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
         None => vec![storage::private(args.pg_bin.as_deref())],
     });
     checks.extend(match &args.broker_url {
-        Some(url) => broker::given(url).await,
+        Some(url) => broker::given(url, &args.access).await,
         None => vec![broker::private()],
     });
     let data = args.data.clone().unwrap_or_else(data_folder::default_path);

@@ -21,6 +21,7 @@ mod doctor;
 mod erase;
 mod exposition;
 mod fetch;
+mod gateway;
 mod monitor;
 mod paper;
 mod period;
@@ -35,6 +36,7 @@ mod status;
 mod supervisor;
 mod telemetry;
 mod up;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -65,11 +67,15 @@ pub fn run() -> ExitCode {
                     Box::pin(replay::run(args, &console)).await.map(|()| ExitCode::SUCCESS)
                 }
                 Command::Doctor(args) => Box::pin(doctor::run(args)).await,
+                Command::Gateway(args) => {
+                    Box::pin(gateway::run(args, &console)).await.map(|()| ExitCode::SUCCESS)
+                }
                 Command::Account(args) => Box::pin(account::run(*args)).await,
                 Command::Rejected(args) => Box::pin(rejected::run(*args, &console)).await,
                 Command::Audit(args) => Box::pin(audit::run(*args, &console)).await,
                 Command::Retention(args) => Box::pin(retention::run(*args)).await,
                 Command::Erase(args) => Box::pin(erase::run(*args, &console)).await,
+                Command::Verify(args) => Box::pin(verify::run(*args)).await,
             };
             signals::children_ended().await;
             outcome

@@ -8,7 +8,9 @@ use std::{
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ingest::address::{Access, Address};
 use simulators::{
+    broker::Broker,
     feed::{self, Feed},
     recording::Recording,
     replay::{self, Config, History, Progress, Protocol},
@@ -25,7 +27,7 @@ pub async fn run(args: ReplayArgs, console: &Console) -> anyhow::Result<()> {
     let shutdown = signals::shutdown()?;
     let recording = find(&args.recording)?;
     let config = Config {
-        broker_url: args.broker_url.clone(),
+        broker: broker(&args.broker_url, &args.access)?,
         broker_protocol: Protocol::Auto,
         recording,
         speed: args
@@ -55,6 +57,22 @@ pub async fn run(args: ReplayArgs, console: &Console) -> anyhow::Result<()> {
         bail!("stopped before the end: {} of {total} messages were acknowledged", summary.acknowledged);
     }
     Ok(())
+}
+
+/// A broker for the simulators, which know nothing of ingest's settings.
+///
+/// # Errors
+/// As [`Address::parse`].
+pub fn broker(url: &str, access: &Access) -> anyhow::Result<Broker> {
+    let address = Address::parse(url, access)?;
+    let mut broker = Broker::new(&address.host, address.port);
+    if let Some(login) = &address.login {
+        broker = broker.with_login(&login.user, login.password.reveal());
+    }
+    Ok(match address.tls {
+        Some(tls) => broker.with_tls(tls),
+        None => broker,
+    })
 }
 
 /// A bundled feed by its name.

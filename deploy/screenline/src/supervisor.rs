@@ -5,6 +5,7 @@ pub mod child;
 pub mod data_folder;
 pub mod identity;
 pub mod leftover;
+pub mod logins;
 pub mod mosquitto;
 pub mod output;
 pub mod postgres;

@@ -31,7 +31,7 @@ pub async fn run(args: UpArgs, log: LogArgs, console: Console) -> anyhow::Result
     let metrics = listener.local_addr()?;
     let services = Services::default();
     let (ready_to, ready) = watch::channel(false);
-    let pages = Pages::new(telemetry::metrics("launcher")?, ready, services.pages());
+    let pages = Pages::new(telemetry::metrics("launcher")?, ready, services.pages(&args));
     let data = args.data.clone().unwrap_or_else(data_folder::default_path);
     let disk = disk::watch(args.database_url.is_none().then(|| data.clone()));
     monitor::serve(listener, pages.degraded_by(disk));

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use jiff::{Timestamp, civil};
+use jiff::{Timestamp, ToSpan, civil};
 use processor::store::{
     Account,
     account::{Hour, Source},
@@ -12,8 +12,8 @@ use processor::store::{
 use super::Sheet;
 use crate::paper::{Paint, Table, bar, count, level, percent, printable, thousands};
 
-/// Hours explained one by one; of more, those of which most is missing.
-const HOURS_EXPLAINED_MAX: usize = 24;
+/// Lines that explain hours; of more, those of which most is missing.
+const LINES_MAX: usize = 24;
 const BAR_LETTERS: usize = 12;
 
 pub fn account(account: &Account, sheet: &Sheet<'_>) -> String {
@@ -116,37 +116,55 @@ fn colour(share: f64, text: &str, paint: Paint) -> String {
     if 0.9 <= share { paint.warn(text) } else { paint.bad(text) }
 }
 
-/// Each hour that is not complete, and why.
+/// The hours that are not complete, and why: neighbours that are alike in one line.
 fn incomplete(account: &Account, sheet: &Sheet<'_>) -> String {
-    let mut hours: Vec<&Hour> = account.incomplete().collect();
-    let left_off = hours.len().saturating_sub(HOURS_EXPLAINED_MAX) as i64;
+    let hours: Vec<(&Hour, String)> = account.incomplete().map(|hour| (hour, reasons(hour))).collect();
+    let mut alike: Vec<&[(&Hour, String)]> = hours
+        .chunk_by(|(a, why_a), (b, why_b)| why_a == why_b && a.share() == b.share() && follows(b, a))
+        .collect();
+    let left_off = alike.len().saturating_sub(LINES_MAX);
     if 0 < left_off {
-        let share = |hour: &Hour| hour.share().unwrap_or(1.0);
-        hours.sort_by(|a, b| share(a).total_cmp(&share(b)));
-        hours.truncate(HOURS_EXPLAINED_MAX);
-        hours.sort_by_key(|hour| hour.hour);
+        let share = |hours: &[(&Hour, String)]| hours[0].0.share().unwrap_or(1.0);
+        alike.sort_by(|a, b| share(a).total_cmp(&share(b)));
+        alike.truncate(LINES_MAX);
+        alike.sort_by_key(|hours| hours[0].0.hour);
     }
-    if hours.is_empty() {
-        return String::new();
-    }
-    let mut table = Table::new(sheet.paint, &["hour", "", ">came", "because"]);
-    for hour in hours {
-        let share = hour.share();
+    let mut table = Table::new(sheet.paint, &["from", "to", ">hours", "", ">came", "because"]);
+    for hours in &alike {
+        let ((first, why), (last, _)) = (&hours[0], &hours[hours.len() - 1]);
+        let share = first.share();
         let shown = |text: String| share.map_or_else(String::new, |share| colour(share, &text, sheet.paint));
         table.row([
-            sheet.clock(hour.hour),
+            sheet.clock(first.hour),
+            sheet.clock(end(last)),
+            thousands(hours.len() as i64),
             shown(bar(share.unwrap_or(0.0), BAR_LETTERS)),
             shown(percent(share.unwrap_or(0.0))),
-            reasons(hour),
+            if 1 < hours.len() { format!("each: {why}") } else { why.clone() },
         ]);
     }
-    let more = match left_off {
-        0 => String::new(),
-        more => sheet
-            .paint
-            .dim(&format!("  and {} of which more came: --json has all\n", count(more, "hour", "hours"))),
-    };
-    table.text() + &more
+    if table.is_empty() {
+        return String::new();
+    }
+    let mut text = table.text();
+    if 0 < left_off {
+        text += &sheet.paint.dim(&format!(
+            "  and {} of which more came: --json has all\n",
+            count(left_off as i64, "line", "lines")
+        ));
+    }
+    if account.incomplete().any(|hour| 0 < hour.heard.short_series) {
+        text += &sheet.paint.dim("  --series says which series are short\n");
+    }
+    text
+}
+
+fn end(hour: &Hour) -> Timestamp {
+    hour.hour.saturating_add(1.hour()).unwrap_or(Timestamp::MAX)
+}
+
+fn follows(hour: &Hour, before: &Hour) -> bool {
+    hour.hour == end(before)
 }
 
 fn reasons(hour: &Hour) -> String {
@@ -291,7 +309,7 @@ impl Sheet<'_> {
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
-    use jiff::{ToSpan, tz::TimeZone};
+    use jiff::tz::TimeZone;
     use processor::store::{City, Counts, Level, account::Refused, coverage::Heard};
 
     use super::*;
@@ -362,6 +380,7 @@ mod tests {
                 *hour = Hour { heard, numbered_sources: 0, ..*hour };
             }
             10 => hour.missing = 9,
+            15..20 => hour.heard = Heard { observed: 3_600, short_series: 1, ..hour.heard },
             20 => hour.heard = Heard { observed: 2_196, short_series: 25, ..hour.heard },
             21 => hour.open_rejections = 1,
             42 => hour.marks = 2,
@@ -382,21 +401,23 @@ mod tests {
             vec![Refused { reason: "unit_mismatch".to_owned(), open: 1, redriven: 2, dropped: 0 }];
         expect![[r#"
             Account from Saturday 2026-10-24 06:00 to Monday 2026-10-26 01:00, Europe/Paris (44 hours)
-            Missing: 9 numbered messages never came; 1,464 readings that were due are not there; 1 rejection is open; 4 of 43 hours are not complete.
+            Missing: 9 numbered messages never came; 1,764 readings that were due are not there; 1 rejection is open; 9 of 43 hours are not complete.
 
             Hours
                               0     6     12    18
-              Sat 2026-10-24        ··○███████▇███████
-              Sun 2026-10-25  ██▅!████████████████████?
+              Sat 2026-10-24        ··○███████▇████▇▇▇
+              Sun 2026-10-25  ▇▇▅!████████████████████?
               Mon 2026-10-26  -
               █ complete  ▁…▇ a part of what was due  ! refused or shed  ? not yet rolled up  ○ nothing was due  · silence  - not over
 
             Not complete
-              hour                            came  because
-              Sat 16:00       ███████████▉  99.7 %  9 numbered messages never came
-              Sun 02:00 CEST  ███████▏····  60.0 %  25 of 61 series short by 1,464 readings
-              Sun 02:00 CET   ████████████   100 %  1 open rejection
-              Sun 23:00       ████████████   100 %  2 parts of the city not yet rolled up
+              from            to              hours                  came  because
+              Sat 16:00       Sat 17:00           1  ███████████▉  99.7 %  9 numbered messages never came
+              Sat 21:00       Sun 02:00 CEST      5  ███████████▊  98.3 %  each: 1 of 61 series short by 60 readings
+              Sun 02:00 CEST  Sun 02:00 CET       1  ███████▏····  60.0 %  25 of 61 series short by 1,464 readings
+              Sun 02:00 CET   Sun 03:00           1  ████████████   100 %  1 open rejection
+              Sun 23:00       Mon 00:00           1  ████████████   100 %  2 parts of the city not yet rolled up
+              --series says which series are short
 
             Numbers that never came
               source       epoch  messages  gaps  first number  last number  showed at

@@ -1,20 +1,13 @@
-//! The broker and its limits: what it says of itself when a client connects.
+//! The broker: what it says of itself, and what it does with a few messages.
 
-use std::time::Duration;
-
-use rumqttc::v5::{
-    AsyncClient, ConnectionError, Event, MqttOptions,
-    mqttbytes::v5::{ConnAck, ConnectReturnCode, Packet},
+use ingest::{
+    address::{Access, Address},
+    canary::{self, Depth},
+    config::Protocol,
 };
-use tokio::time::timeout;
-use url::Url;
 
 use super::Check;
 use crate::supervisor::mosquitto::setting;
-
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Ingest decodes payloads up to this size.
-const PAYLOAD_BYTES_DECODED_MAX: u32 = 256 << 10;
 
 /// What a private broker would be.
 pub fn private() -> Check {
@@ -30,68 +23,25 @@ pub fn private() -> Check {
     )
 }
 
-/// Connects and listens to what the broker announces.
-pub async fn given(url: &str) -> Vec<Check> {
-    let hint = "check --broker-url (mqtt://[user:password@]host:port), and that the broker runs";
+/// Entrusts messages to it and looks what comes back.
+pub async fn given(url: &str, access: &Access) -> Vec<Check> {
+    let hint = "check --broker-url, the login and the certificates, and that the broker runs";
     let wrong = |problem: String| vec![Check::wrong("broker", "no answer", problem, hint)];
-    let Ok(parsed) = Url::parse(url) else { return wrong("the address does not parse".into()) };
-    let (Some(host), "mqtt") = (parsed.host_str(), parsed.scheme()) else {
-        return wrong("the address is not mqtt://host:port".into());
+    let address = match Address::parse(url, access) {
+        Ok(address) => address,
+        Err(error) => return wrong(format!("{error:#}")),
     };
-    let port = parsed.port().unwrap_or(1883);
-    let mut options = MqttOptions::new(format!("screenline-doctor-{}", std::process::id()), host, port);
-    options.set_clean_start(true);
-    if !parsed.username().is_empty() {
-        options.set_credentials(parsed.username(), parsed.password().unwrap_or_default());
-    }
-    match timeout(PATIENCE, connect(options)).await {
-        Ok(Ok(connected)) => limits(&format!("{host}:{port}"), &connected),
-        Ok(Err(ConnectionError::ConnectionRefused(ConnectReturnCode::UnsupportedProtocolVersion))) => {
-            vec![Check::fine(
-                "broker",
-                format!("{host}:{port} speaks MQTT 3.1.1 only, so it announces no limits"),
-            )]
-        }
-        Ok(Err(error)) => wrong(error.to_string()),
-        Err(_) => wrong(format!("no answer within {PATIENCE:?}")),
-    }
-}
-
-async fn connect(options: MqttOptions) -> Result<ConnAck, ConnectionError> {
-    let (client, mut events) = AsyncClient::new(options, 10);
-    let connected = loop {
-        if let Event::Incoming(Packet::ConnAck(connected)) = events.poll().await? {
-            break connected;
-        }
+    let report = match canary::look(&address, Protocol::Auto, Depth::Full).await {
+        Ok(report) => report,
+        Err(lost) => return wrong(lost.to_string()),
     };
-    if client.try_disconnect().is_ok() {
-        // The answer to a disconnect is the end of the connection.
-        while events.poll().await.is_ok() {}
-    }
-    Ok(connected)
-}
-
-fn limits(address: &str, connected: &ConnAck) -> Vec<Check> {
-    let limits = connected.properties.clone();
-    let packet = limits.as_ref().and_then(|limits| limits.max_packet_size);
-    let window = limits.as_ref().and_then(|limits| limits.receive_max).unwrap_or(u16::MAX);
-    let quality = limits.as_ref().and_then(|limits| limits.max_qos).unwrap_or(2);
-    let shown = packet.map_or_else(|| "any size".to_owned(), |bytes| format!("up to {bytes} bytes"));
-    let found = format!("{address} speaks MQTT 5; packets {shown}, {window} messages in flight to it");
-    let hint = "change the broker's settings";
-    let mut checks = vec![match packet {
-        Some(bytes) if bytes < PAYLOAD_BYTES_DECODED_MAX => {
-            Check::wrong("broker", found, "it refuses payloads that ingest would take (256 KiB)", hint)
-        }
-        _ => Check::fine("broker", found),
-    }];
-    if quality == 0 {
-        let problem = "without QoS 1 nothing is acknowledged, and what is lost is lost unseen";
-        checks.push(Check::wrong("broker's delivery", "QoS 0 only", problem, hint));
-    }
+    let mut checks = vec![Check::fine("broker", address.to_string())];
+    checks.extend(report.facts.into_iter().map(|fact| Check::fine("broker", fact)));
+    let findings = report.refusal.into_iter().chain(report.warnings);
+    checks.extend(findings.map(|found| Check::wrong("broker", "not fit", found.problem, found.advice)));
     checks.push(Check::fine(
-        "broker's queue",
-        "not announced: allow unlimited messages for a client that is away, or it drops them silently",
+        "broker's crash",
+        "what it loses then cannot be asked: the README has figures for mosquitto and RabbitMQ",
     ));
     checks
 }

@@ -1,7 +1,7 @@
 //! Under which user a child runs. PostgreSQL refuses root, and the broker needs no more than its own folder.
 
 use std::{
-    fs, io,
+    env, fs, io,
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::Path,
 };
@@ -47,8 +47,14 @@ impl Identity {
         )
     }
 
-    /// Lets a command run as this user. The standard library also drops root's other groups.
+    /// Lets a command run as this user. The standard library also drops root's other groups. Our settings, in which
+    /// there may be passwords, are none of its business.
     pub fn apply(&self, command: &mut Command) {
+        for (name, _) in env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"SCREENLINE_") {
+                command.env_remove(name);
+            }
+        }
         if let Some((uid, gid)) = self.change_to {
             command.uid(uid).gid(gid);
         }
@@ -67,6 +73,20 @@ impl Identity {
             fs::set_permissions(path, fs::Permissions::from_mode(0o700))
         };
         make().with_context(|| format!("make the folder {} for user `{}`", path.display(), self.name))
+    }
+
+    /// Gives a file to this user, for nobody else to read.
+    ///
+    /// # Errors
+    /// The file cannot be given away or closed to others.
+    pub fn own_file(&self, path: &Path) -> anyhow::Result<()> {
+        let give = || -> io::Result<()> {
+            if let Some((uid, gid)) = self.change_to {
+                chown(path, Some(uid), Some(gid))?;
+            }
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+        };
+        give().with_context(|| format!("give {} to user `{}`", path.display(), self.name))
     }
 
     /// Checks that this user can come to a folder, that is enter each folder above it.

@@ -1,8 +1,14 @@
-//! The private broker: mosquitto as a child, on loopback, keeping what ingest has not yet taken.
+//! The private broker: mosquitto as a child, keeping what ingest has not yet taken.
 
-use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use anyhow::{Context, ensure};
+use ingest::address::Access;
 use nix::sys::signal::Signal;
 use tokio::{
     net::TcpStream,
@@ -15,6 +21,7 @@ use super::{
     child::{Keeper, Spec},
     data_folder::DataFolder,
     identity::Identity,
+    logins::Logins,
     output::Output,
     stale,
 };
@@ -26,8 +33,8 @@ const STOP: &[(Signal, Duration)] = &[(Signal::SIGTERM, Duration::from_secs(60))
 /// is said, tested and measured of one is true of the other.
 const SHIPPED: &str = include_str!("../../../broker/mosquitto.conf");
 
-const CONFIG: &str = "mosquitto.conf";
-const PID: &str = "mosquitto.pid";
+pub const CONFIG: &str = "mosquitto.conf";
+pub const PID: &str = "mosquitto.pid";
 
 /// The running broker.
 #[derive(Debug)]
@@ -35,17 +42,76 @@ pub struct Mosquitto {
     pub keeper: Keeper,
     /// The same over restarts.
     pub address: SocketAddr,
+    encrypted: bool,
+    /// Where we enter ourselves, if the broker asks for logins.
+    door: Option<Door>,
+}
+
+/// A listener on loopback for ourselves: not encrypted, and not for certificates.
+#[derive(Debug)]
+struct Door {
+    inside: SocketAddr,
+    access: Access,
+}
+
+/// Where the private broker listens, and whom it lets in.
+#[derive(Debug, Clone, clap::Args)]
+pub struct BrokerArgs {
+    /// Address for the private broker; port 0 picks a free one. Off loopback it needs logins (`screenline gateway add`)
+    /// or certificates
+    #[arg(long, env = "SCREENLINE_MQTT_LISTEN", default_value = "127.0.0.1:1883", value_name = "ADDRESS")]
+    pub mqtt_listen: SocketAddr,
+    /// Certificate (PEM, with its chain) of the private broker: it then speaks TLS only
+    #[arg(long, env = "SCREENLINE_MQTT_CERT", value_name = "FILE", requires = "mqtt_key")]
+    pub mqtt_cert: Option<PathBuf>,
+    /// The key (PEM) of --mqtt-cert, which the broker's user must be able to read
+    #[arg(long, env = "SCREENLINE_MQTT_KEY", value_name = "FILE", requires = "mqtt_cert")]
+    pub mqtt_key: Option<PathBuf>,
+    /// Authorities (PEM) whose certificates let a gateway in, by the name in it and without a password
+    #[arg(long, env = "SCREENLINE_MQTT_CLIENT_CA", value_name = "FILE", requires = "mqtt_cert")]
+    pub mqtt_client_ca: Option<PathBuf>,
+}
+
+impl Mosquitto {
+    /// For sensors and gateways.
+    pub fn url(&self) -> String {
+        format!("mqtt{}://{}", if self.encrypted { "s" } else { "" }, self.address)
+    }
+
+    pub fn asks_for_logins(&self) -> bool {
+        self.door.is_some()
+    }
+
+    /// Where we enter ourselves, and what it takes.
+    pub fn entrance(&self) -> (String, Access) {
+        match &self.door {
+            Some(door) => (format!("mqtt://{}", door.inside), door.access.clone()),
+            None => (format!("mqtt://{}", self.address), Access::default()),
+        }
+    }
+}
+
+/// The user that the broker runs as.
+///
+/// # Errors
+/// We are root and there is none.
+pub fn identity() -> anyhow::Result<Identity> {
+    Identity::of_first(&["mosquitto", "nobody"], "mosquitto")
 }
 
 /// Checks the address, before anything is started.
 ///
 /// # Errors
-/// It is not on loopback, or taken.
-pub fn check(listen: SocketAddr) -> anyhow::Result<()> {
+/// Others may reach it and nobody asks them who they are, or it is taken.
+pub fn check(args: &BrokerArgs, data: &Path) -> anyhow::Result<()> {
+    let listen = args.mqtt_listen;
+    let guarded = args.mqtt_client_ca.is_some() || !Logins::of(data).gateways()?.is_empty();
     ensure!(
-        listen.ip().is_loopback(),
-        "the private broker asks nobody for a password, so it listens on loopback only: not on {listen}, given with \
-         --mqtt-listen. Use a broker of your own with --broker-url for sensors outside this machine"
+        listen.ip().is_loopback() || guarded,
+        "--mqtt-listen {listen} lets other machines in, and the private broker has no logins for them: make one with \
+         `screenline gateway add NAME --data {}`, or ask for certificates with --mqtt-cert, --mqtt-key and \
+         --mqtt-client-ca, or use a broker of your own with --broker-url",
+        data.display()
     );
     ports::check("--mqtt-listen", listen)?;
     Ok(())
@@ -54,20 +120,33 @@ pub fn check(listen: SocketAddr) -> anyhow::Result<()> {
 /// Starts the broker and waits until it listens. Port 0 becomes a free one.
 ///
 /// # Errors
-/// Mosquitto is not installed, the address is not on loopback or is taken, or it does not start (with its last lines).
-pub async fn start(folder: &DataFolder, listen: SocketAddr) -> anyhow::Result<Mosquitto> {
-    check(listen)?;
+/// Mosquitto is not installed, the address is taken or open to strangers, or it does not start (with its last lines).
+pub async fn start(folder: &DataFolder, args: &BrokerArgs) -> anyhow::Result<Mosquitto> {
+    check(args, folder.path())?;
     let program = binaries::mosquitto()?;
-    let identity = Identity::of_first(&["mosquitto", "nobody"], "mosquitto")?;
+    let identity = identity()?;
     let store = folder.path().join("broker");
     identity.own_folder(&store)?;
     identity.can_reach(&store)?;
     // Written by us into a folder of ours, read by the broker: it must not be able to change what root starts.
     let (config, pid_file) = (folder.path().join(CONFIG), folder.path().join(PID));
     end_earlier(folder.path()).await?;
-    let address = ports::resolve("--mqtt-listen", listen)?;
-    replace(&config, render_config(address, &store).as_bytes())
-        .with_context(|| format!("write {}", config.display()))?;
+    let address = ports::resolve("--mqtt-listen", args.mqtt_listen)?;
+    let logins = Logins::of(folder.path());
+    // Logins are asked for where strangers could come, and where somebody has made one.
+    let asks = !address.ip().is_loopback() || args.mqtt_cert.is_some() || !logins.gateways()?.is_empty();
+    let door = match asks {
+        true => {
+            if args.mqtt_cert.is_none() && !address.ip().is_loopback() {
+                tracing::warn!(%address, "passwords travel unencrypted: give --mqtt-cert and --mqtt-key");
+            }
+            let inside = ports::resolve("--mqtt-listen", SocketAddr::from(([127, 0, 0, 1], 0)))?;
+            Some(Door { inside, access: logins.prepare()? })
+        }
+        false => None,
+    };
+    let text = render_config(address, &store, door.as_ref().map(|door| (door.inside, &logins)), args);
+    replace(&config, text.as_bytes()).with_context(|| format!("write {}", config.display()))?;
 
     let keeper = Keeper::start(Spec {
         name: "mosquitto",
@@ -99,7 +178,7 @@ pub async fn start(folder: &DataFolder, listen: SocketAddr) -> anyhow::Result<Mo
         }
     });
     match listening(&keeper, address).await {
-        Ok(()) => Ok(Mosquitto { keeper, address }),
+        Ok(()) => Ok(Mosquitto { keeper, address, encrypted: args.mqtt_cert.is_some(), door }),
         Err(error) => {
             let last = keeper.last_lines();
             keeper.stop().await;
@@ -140,13 +219,37 @@ fn settings() -> impl Iterator<Item = (&'static str, &'static str)> {
     SHIPPED.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(' '))
 }
 
-/// The shipped configuration with the private broker's place in it.
-fn render_config(listen: SocketAddr, store: &Path) -> String {
+/// The shipped configuration with the private broker's place in it, and with logins where it asks for them.
+fn render_config(
+    listen: SocketAddr,
+    store: &Path,
+    asks: Option<(SocketAddr, &Logins)>,
+    args: &BrokerArgs,
+) -> String {
     let mut config = String::from("# Written by screenline at each start: changes are lost.\n");
     for line in SHIPPED.lines() {
-        match line.split_once(' ').map(|(name, _)| name) {
-            Some("listener") => config.push_str(&format!("listener {} {}", listen.port(), listen.ip())),
-            Some("persistence_location") => {
+        match (line.split_once(' ').map(|(name, _)| name), asks) {
+            (Some("listener"), _) => {
+                config.push_str(&format!("listener {} {}", listen.port(), listen.ip()));
+                let file = |name: &str, file: &Option<PathBuf>| {
+                    file.as_ref().map_or_else(String::new, |file| format!("\n{name} {}", file.display()))
+                };
+                config.push_str(&file("certfile", &args.mqtt_cert));
+                config.push_str(&file("keyfile", &args.mqtt_key));
+                if args.mqtt_client_ca.is_some() {
+                    config.push_str(&file("cafile", &args.mqtt_client_ca));
+                    config.push_str("\nrequire_certificate true\nuse_identity_as_username true");
+                }
+                if let Some((inside, _)) = asks {
+                    config.push_str(&format!("\nlistener {} {}", inside.port(), inside.ip()));
+                }
+            }
+            (Some("allow_anonymous"), Some((_, logins))) => config.push_str(&format!(
+                "allow_anonymous false\npassword_file {}\nacl_file {}",
+                logins.passwords().display(),
+                logins.rules().display()
+            )),
+            (Some("persistence_location"), _) => {
                 config.push_str(&format!("persistence_location {}/", store.display()));
             }
             _ => config.push_str(line),
@@ -160,9 +263,46 @@ fn render_config(listen: SocketAddr, store: &Path) -> String {
 mod tests {
     use super::*;
 
+    fn open() -> BrokerArgs {
+        BrokerArgs {
+            mqtt_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            mqtt_cert: None,
+            mqtt_key: None,
+            mqtt_client_ca: None,
+        }
+    }
+
+    #[test]
+    fn a_broker_that_asks_for_logins_has_a_door_for_us() {
+        let args = BrokerArgs {
+            mqtt_cert: Some("/tls/server.crt".into()),
+            mqtt_key: Some("/tls/server.key".into()),
+            mqtt_client_ca: Some("/tls/ca.crt".into()),
+            ..open()
+        };
+        let logins = Logins::of(Path::new("/data"));
+        let asks = Some(("127.0.0.1:5000".parse().unwrap(), &logins));
+        let config = render_config("0.0.0.0:8883".parse().unwrap(), Path::new("/data/broker"), asks, &args);
+        let wanted = "listener 8883 0.0.0.0\ncertfile /tls/server.crt\nkeyfile /tls/server.key\ncafile /tls/ca.crt\n\
+                      require_certificate true\nuse_identity_as_username true\nlistener 5000 127.0.0.1\n\
+                      allow_anonymous false\npassword_file /data/broker.passwords\nacl_file /data/broker.acl\n";
+        assert!(config.contains(wanted), "{config}");
+    }
+
+    #[test]
+    fn a_broker_that_asks_nobody_is_not_for_other_machines() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = BrokerArgs { mqtt_listen: SocketAddr::from(([0, 0, 0, 0], 0)), ..open() };
+        let said = check(&args, folder.path()).unwrap_err().to_string();
+        assert!(said.contains("screenline gateway add") && said.contains("--mqtt-client-ca"), "{said}");
+        Logins::of(folder.path()).add("gate-1").unwrap();
+        check(&args, folder.path()).unwrap();
+    }
+
     #[test]
     fn the_private_broker_is_the_shipped_one_in_another_place() {
-        let config = render_config("127.0.0.1:4711".parse().unwrap(), Path::new("/data/broker"));
+        let config =
+            render_config("127.0.0.1:4711".parse().unwrap(), Path::new("/data/broker"), None, &open());
         let differs: Vec<&str> =
             config.lines().skip(1).zip(SHIPPED.lines()).filter(|(a, b)| a != b).map(|(a, _)| a).collect();
         assert_eq!(differs, ["listener 4711 127.0.0.1", "persistence_location /data/broker/"]);
