@@ -12,6 +12,10 @@ use crate::{
 const ABSOLUTE_FROM_S: f64 = 268_435_456.0; // 2^28
 /// The version a record speaks unless it says otherwise; later ones may mean something else.
 const VERSION: i64 = 10;
+/// More than the names of a sensor and a metric have together, with room for separators.
+const NAME_BYTES_MAX: usize = 1_024;
+/// A unit is copied for every record that it stands for, so it is cut first: no code of a measurement is as long.
+const UNIT_BYTES_MAX: usize = 128;
 
 #[derive(Default)]
 struct Base {
@@ -81,14 +85,21 @@ fn sample(
         (None, _, Some(sum)) => (sum + base.sum, true),
         _ => return Ok(None),
     };
-    if !value.is_finite() {
-        return Err(Refusal::new(Reason::NotFinite, format!("the value of {own:?} is {value}")));
-    }
+    let finite = |value: f64| match value.is_finite() {
+        true => Ok(value),
+        false => Err(Refusal::new(Reason::NotFinite, format!("the value of {own:?} is {value}"))),
+    };
+    let value = finite(value)?;
     let unit = text(record, "u")?.or(base.unit.as_deref());
+    let unit = unit.map(|unit| &unit[..unit.floor_char_boundary(UNIT_BYTES_MAX)]);
+    let bad_name = || Refusal::new(Reason::BadName, "the name of a record cannot name a sensor and a metric");
+    // Before it is searched or copied: a base name of 100 KB stands for every record that follows it.
+    if NAME_BYTES_MAX < base.name.len() + own.len() {
+        return Err(bad_name());
+    }
     let (sensor, metric) = split(&base.name, own, unit)?;
-    // Before it is copied: a base name of 100 KB stands for every record that follows it.
     if !SensorId::allows(sensor) || !MetricName::allows(metric) {
-        return Err(Refusal::new(Reason::BadName, "the name of a record cannot name a sensor and a metric"));
+        return Err(bad_name());
     }
     let seconds = base.time_s + number(record, "t")?.unwrap_or(0.0);
     let (time, quality) = if seconds.abs() >= ABSOLUTE_FROM_S {
@@ -118,7 +129,7 @@ fn sample(
     let value = match unit {
         None => value,
         Some(unit) => match crate::model::unit::conversion(ucum(unit), &measure.unit) {
-            Some(conversion) => conversion.apply(value),
+            Some(conversion) => finite(conversion.apply(value))?,
             None => {
                 let detail = format!("{metric} in {unit:?} does not convert to {:?}", measure.unit);
                 return Err(Refusal::new(Reason::UnitMismatch, detail));
@@ -203,6 +214,7 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
+    use crate::mapping::Measure;
 
     fn check(payload: &str, expected: Expect) {
         let payload = Json::parse(payload.as_bytes()).unwrap();
@@ -275,6 +287,26 @@ mod tests {
             wrong_shape: "v" is a text, not a number
         "#]],
         );
+    }
+
+    #[test]
+    fn a_value_that_its_unit_makes_infinite_is_refused() {
+        let (metric, kind) = ("traffic.speed.mean".parse().unwrap(), Kind::Rate);
+        let measure = Measure { metric, unit: "km/h".into(), kind, interval_s: None };
+        let rules = SenmlRules { rename: [("speed".to_owned(), measure)].into() };
+        let payload = Json::parse(br#"[{"bn":"a:","n":"speed","u":"m/s","v":1e308}]"#).unwrap();
+        let decoded = samples(&rules, &payload, Time::YEAR_2000).unwrap();
+        assert_eq!((decoded.samples.len(), decoded.refused[0].reason), (0, Reason::NotFinite));
+    }
+
+    #[test]
+    fn a_huge_base_unit_is_cut_before_it_is_copied_for_every_record() {
+        let records = r#",{"v":1}"#.repeat(SAMPLES_MAX - 1);
+        let text = format!(r#"[{{"bn":"a:b","bu":"{}","v":1}}{records}]"#, "ä".repeat(50_000));
+        let payload = Json::parse(text.as_bytes()).unwrap();
+        let decoded = samples(&SenmlRules::default(), &payload, Time::YEAR_2000).unwrap();
+        assert_eq!(decoded.samples.len(), SAMPLES_MAX);
+        assert!(decoded.samples.iter().all(|sample| sample.unit.len() <= UNIT_BYTES_MAX));
     }
 
     #[test]

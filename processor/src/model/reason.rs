@@ -84,6 +84,7 @@ impl Refusal {
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         let mut detail = detail.into();
         detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
+        detail.shrink_to_fit(); // a cut text keeps its room, and a message may have thousands of them
         Refusal { reason, detail }
     }
 }

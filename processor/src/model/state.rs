@@ -90,7 +90,120 @@ impl Values {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*, sample::Index};
+
     use super::*;
+
+    /// A value that is a whole number of 2^-20, so that a sum of some hundreds is exact in 128 bits.
+    fn value() -> impl Strategy<Value = f64> {
+        (-(1i64 << 52)..1 << 52, 0..30u32)
+            .prop_map(|(whole, shift)| (whole >> shift) as f64 / (1 << 20) as f64)
+    }
+
+    fn quality() -> impl Strategy<Value = Quality> {
+        prop_oneof![6 => Just(Quality::GOOD), 1 => Just(Quality::LATE), 1 => Just(Quality::OUT_OF_RANGE)]
+    }
+
+    fn readings() -> impl Strategy<Value = Vec<(f64, Quality)>> {
+        vec((value(), quality()), 0..120)
+    }
+
+    /// Readings a second apart, the first at `from`.
+    fn state_from(from: usize, readings: &[(f64, Quality)]) -> State {
+        let mut state = State::default();
+        for (second, (value, quality)) in (from..).zip(readings) {
+            state.add(Time::from_micros(second as i64 * 1_000_000), *value, *quality);
+        }
+        state
+    }
+
+    /// The state of readings made by joining those of their parts, from left to right.
+    fn joined(readings: &[(f64, Quality)], cuts: &[usize]) -> State {
+        let mut whole = State::default();
+        let mut from = 0;
+        for to in cuts.iter().copied().chain([readings.len()]) {
+            whole = whole.join(state_from(from, &readings[from..to]));
+            from = to;
+        }
+        whole
+    }
+
+    fn cuts(cuts: &[Index], readings: usize) -> Vec<usize> {
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(readings + 1)).collect();
+        cuts.sort_unstable();
+        cuts
+    }
+
+    type Exact = (i64, i64, i64, Option<([u64; 4], Time, Time)>);
+
+    /// All but the sum, as bits: it does not matter in which parts they were put together.
+    fn exact(state: &State) -> Exact {
+        let values = state.values.map(|values| {
+            let numbers = [values.min, values.max, values.first.1, values.last.1];
+            (numbers.map(f64::to_bits), values.first.0, values.last.0)
+        });
+        (state.count, state.flagged, state.late, values)
+    }
+
+    fn check_sum(state: &State, readings: &[(f64, Quality)]) -> Result<(), TestCaseError> {
+        let inside = readings.iter().filter(|(_, quality)| !quality.intersects(Quality::EXCLUDED));
+        let parts: Vec<i128> = inside.map(|(value, _)| (value * (1 << 20) as f64) as i128).collect();
+        let Some(values) = state.values else {
+            prop_assert!(parts.is_empty());
+            return Ok(());
+        };
+        let scale = (1 << 20) as f64;
+        let true_sum = parts.iter().sum::<i128>() as f64 / scale;
+        let size = parts.iter().map(|part| part.abs()).sum::<i128>() as f64 / scale;
+        // Neumaier 1974: one rounding of the result, and what n roundings of the residue lose.
+        let allowed =
+            2.0 * f64::EPSILON * true_sum.abs() + (parts.len() as f64 * f64::EPSILON).powi(2) * size;
+        let sum = values.sum + values.residue;
+        prop_assert!((sum - true_sum).abs() <= allowed, "{} is not {}, within {}", sum, true_sum, allowed);
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn parts_joined_in_order_are_the_whole(readings in readings(), at in vec(any::<Index>(), 0..6)) {
+            let whole = state_from(0, &readings);
+            let parts = joined(&readings, &cuts(&at, readings.len()));
+            prop_assert_eq!(exact(&whole), exact(&parts));
+            check_sum(&whole, &readings)?;
+            check_sum(&parts, &readings)?;
+        }
+
+        #[test]
+        fn neighbours_may_be_joined_in_any_grouping(readings in readings(), at in vec(any::<Index>(), 2)) {
+            let at = cuts(&at, readings.len());
+            let a = state_from(0, &readings[..at[0]]);
+            let b = state_from(at[0], &readings[at[0]..at[1]]);
+            let c = state_from(at[1], &readings[at[1]..]);
+            let (left, right) = (a.join(b).join(c), a.join(b.join(c)));
+            prop_assert_eq!(exact(&left), exact(&right));
+            check_sum(&left, &readings)?;
+            check_sum(&right, &readings)?;
+        }
+
+        #[test]
+        fn nothing_is_neutral_to_the_bit(readings in readings()) {
+            let state = state_from(0, &readings);
+            for same in [state.join(State::default()), State::default().join(state)] {
+                prop_assert_eq!(same, state);
+                prop_assert_eq!(same.values.map(|v| v.residue.to_bits()), state.values.map(|v| v.residue.to_bits()));
+            }
+        }
+    }
+
+    /// Why every table is made along one path: the same sum made in other parts may be written in other bits.
+    #[test]
+    fn the_bits_of_a_sum_are_those_of_its_parts() {
+        let readings = [1e16, 1.0, 1.0].map(|value| (value, Quality::GOOD));
+        let (whole, parts) =
+            (state_from(0, &readings).values.unwrap(), joined(&readings, &[1]).values.unwrap());
+        assert_eq!((whole.sum, whole.residue), (1e16, 2.0));
+        assert_eq!((parts.sum, parts.residue), (1e16 + 2.0, 0.0));
+    }
 
     fn state_of(values: &[f64]) -> State {
         let mut state = State::default();

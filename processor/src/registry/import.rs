@@ -59,6 +59,20 @@ struct SeriesRow {
     max_gap_s: Option<i32>,
 }
 
+impl SensorRow {
+    fn check(&self) -> Result<(), String> {
+        self.id.parse::<SensorId>().map(|_| ())
+    }
+}
+
+impl SeriesRow {
+    fn check(&self) -> Result<(), String> {
+        self.sensor.parse::<SensorId>()?;
+        self.metric.parse::<MetricName>()?;
+        self.kind.parse::<Kind>().map(|_| ())
+    }
+}
+
 /// Writes sensors and series from CSV with a header, columns named as the tables' are; known rows are replaced.
 /// All or nothing, in one transaction; the sensors count as reviewed.
 ///
@@ -69,13 +83,8 @@ pub async fn import(
     sensors_csv: &str,
     series_csv: &str,
 ) -> Result<Imported, ImportError> {
-    let sensors: Vec<SensorRow> =
-        rows("sensors", sensors_csv, |row: &SensorRow| row.id.parse::<SensorId>().map(|_| ()))?;
-    let series: Vec<SeriesRow> = rows("series", series_csv, |row: &SeriesRow| {
-        row.sensor.parse::<SensorId>()?;
-        row.metric.parse::<MetricName>()?;
-        row.kind.parse::<Kind>().map(|_| ())
-    })?;
+    let sensors: Vec<SensorRow> = rows("sensors", sensors_csv, SensorRow::check)?;
+    let series: Vec<SeriesRow> = rows("series", series_csv, SeriesRow::check)?;
     let transaction = client.transaction().await.map_err(StoreError::from)?;
     transaction.execute(super::SERIES_LOCK, &[]).await.map_err(StoreError::from)?;
     let put_sensor = transaction
@@ -169,14 +178,84 @@ fn rows<T: for<'de> Deserialize<'de>>(
     check: impl Fn(&T) -> Result<(), String>,
 ) -> Result<Vec<T>, ImportError> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let wrong = |line, message| ImportError::Row { file, line, message };
+    let unread =
+        |error: csv::Error| wrong(error.position().map_or(1, csv::Position::line), error.to_string());
+    let columns = reader.headers().map_err(unread)?.clone();
     let mut rows = Vec::new();
-    let mut records = reader.deserialize::<T>();
-    while let Some(record) = records.next() {
-        let line = records.reader().position().line();
-        let wrong = |message| ImportError::Row { file, line, message };
-        let row = record.map_err(|error| wrong(error.to_string()))?;
-        check(&row).map_err(wrong)?;
+    for record in reader.records() {
+        let record = record.map_err(unread)?;
+        let row: T = record.deserialize(Some(&columns)).map_err(unread)?;
+        let line = record.position().map_or(1, csv::Position::line);
+        check(&row).map_err(|message| wrong(line, message))?;
         rows.push(row);
     }
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SERIES: &str = "sensor,metric,unit,kind,interval_s,modulus,resolution,min,max,max_rate,max_gap_s\n\
+        WM-101,water.volume.total,m3,counter,,99999.999,0.001,,,,7200\n\
+        d1,traffic.speed.mean,km/h,rate,60,,,0,200,,\n";
+
+    fn sensors(text: &str) -> Result<Vec<SensorRow>, ImportError> {
+        rows("sensors", text, SensorRow::check)
+    }
+
+    fn series(text: &str) -> Result<Vec<SeriesRow>, ImportError> {
+        rows("series", text, SeriesRow::check)
+    }
+
+    /// Names that are taken may name; what is refused is refused with its place.
+    fn check(text: &str) -> Result<(), TestCaseError> {
+        match sensors(text) {
+            Ok(rows) => prop_assert!(rows.iter().all(|row| SensorId::allows(&row.id))),
+            Err(error) => prop_assert!(error.to_string().starts_with("sensors line "), "{}", error),
+        }
+        match series(text) {
+            Ok(rows) => {
+                prop_assert!(
+                    rows.iter()
+                        .all(|row| MetricName::allows(&row.metric) && row.kind.parse::<Kind>().is_ok())
+                );
+            }
+            Err(error) => prop_assert!(error.to_string().starts_with("series line "), "{}", error),
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn rows_are_read_by_the_names_of_their_columns() {
+        assert_eq!(series(SERIES).unwrap().len(), 2);
+        assert_eq!(sensors("lat,id\n48.1,a\n").unwrap()[0].lat, Some(48.1));
+        let error = |text| series(text).map(|rows| rows.len()).unwrap_err().to_string();
+        assert!(
+            error("sensor,metric,unit,kind\na,m,1,gauge\na b,m,1,gauge\n")
+                .starts_with("series line 3: \"a b\"")
+        );
+        assert!(error("sensor,metric,unit,kind,color\na,m,1,gauge,red\n").starts_with("series line 2: "));
+        assert!(error("sensor,metric,unit,kind\na,m,1\n").starts_with("series line 2: "));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_rows_or_refused(text in any::<String>(), table in "[a-c,\"\r\n;]{0,60}") {
+            check(&text)?;
+            check(&table)?;
+            check(&format!("id,lat\n{table}"))?;
+        }
+
+        #[test]
+        fn spoiled_rows_are_rows_or_refused(at in any::<prop::sample::Index>(), byte in any::<u8>(), to in any::<prop::sample::Index>()) {
+            let mut bytes = SERIES.as_bytes().to_vec();
+            *at.get_mut(&mut bytes) = byte;
+            check(&String::from_utf8_lossy(&bytes))?;
+            check(&SERIES[..to.index(SERIES.len())])?;
+        }
+    }
 }
