@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use simulators::broker::Broker;
 use simulators::feed::Feed;
 use simulators::recording::{Header, Message, Recording, VERSION, Writer};
 use simulators::replay::{self, History, Progress, Protocol, Speed};
@@ -56,7 +57,7 @@ impl Plan {
             "--lateness-horizon",
             "unlimited",
             "--keep",
-            "readings=forever,events=forever",
+            "readings=forever,events=forever,conflicts=forever",
         ])
     }
 
@@ -267,7 +268,7 @@ impl City {
             writer.write(&Message { t: Timestamp::UNIX_EPOCH, topic, payload })?;
         }
         writer.finish()?;
-        self.replay(self.config(Recording::open(&path)?, Speed::Max), Arc::default()).await
+        self.replay(self.config(Recording::open(&path)?, Speed::Max)?, Arc::default()).await
     }
 
     /// How a bundled feed is replayed to this city, with its recorded times.
@@ -276,7 +277,7 @@ impl City {
     /// When there is no such feed.
     pub fn replay_config(&self, feed: &str, speed: Speed) -> anyhow::Result<replay::Config> {
         let feed = Feed::named(feed).with_context(|| format!("no bundled feed {feed}"))?;
-        Ok(self.config(feed.recording()?, speed))
+        self.config(feed.recording()?, speed)
     }
 
     /// Replays a bundled feed with its recorded times.
@@ -292,15 +293,15 @@ impl City {
         self.published.fetch_add(messages, Ordering::Relaxed);
     }
 
-    fn config(&self, recording: Recording, speed: Speed) -> replay::Config {
-        replay::Config {
-            broker_url: self.mqtt_url().to_owned(),
+    fn config(&self, recording: Recording, speed: Speed) -> anyhow::Result<replay::Config> {
+        Ok(replay::Config {
+            broker: Broker::parse(self.mqtt_url())?,
             broker_protocol: Protocol::Auto,
             recording,
             speed,
             history: History::AsRecorded,
             then_loop: false,
-        }
+        })
     }
 
     async fn replay(&self, config: replay::Config, progress: Arc<Progress>) -> anyhow::Result<()> {

@@ -13,11 +13,17 @@
 //! - `SCREENLINE_TEST_PYTHON` is an interpreter with the packages of `requirements.txt`.
 
 pub mod aging;
+pub mod apart;
+pub mod certificates;
 pub mod city;
 pub mod command;
+pub mod cut;
 pub mod flight;
+pub mod mosquitto;
 pub mod page;
+pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod python;
 pub mod rabbitmq;
 pub mod resources;

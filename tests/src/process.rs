@@ -3,7 +3,7 @@
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,29 @@ impl Program {
         ensure!(program.is_file(), "{} is absent: run {how} first", program.display());
         Ok(program)
     }
+}
+
+/// Runs `screenline` to its end.
+///
+/// # Errors
+/// When the program is absent or cannot be started.
+pub fn run(args: &[&str], env: &[(&str, &str)]) -> anyhow::Result<Output> {
+    let env = env.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let mut command = command(&Manner { env, ..Manner::default() })?;
+    command.args(args).output().with_context(|| format!("run screenline {args:?}"))
+}
+
+fn command(manner: &Manner) -> anyhow::Result<Command> {
+    let mut command = Command::new(manner.program.path()?);
+    // Settings of the shell that runs the tests are not this city's.
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        if name_text.starts_with("SCREENLINE_") && !name_text.starts_with("SCREENLINE_PG") {
+            command.env_remove(&name);
+        }
+    }
+    command.envs(manner.env.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
+    Ok(command)
 }
 
 /// How a program is started beside its arguments.
@@ -155,16 +178,8 @@ impl Process {
     ) -> anyhow::Result<Process> {
         let file = |end: &str| workplace.path().join(format!("{name}.{end}"));
         let (ready_file, out, err) = (file("ready.json"), file("out"), file("err"));
-        let mut command = Command::new(manner.program.path()?);
-        command.args(args).arg("--ready-file").arg(&ready_file).stdin(Stdio::null());
-        // Settings of the shell that runs the tests are not this city's.
-        for (name, _) in std::env::vars_os() {
-            let name_text = name.to_string_lossy();
-            if name_text.starts_with("SCREENLINE_") && !name_text.starts_with("SCREENLINE_PG") {
-                command.env_remove(&name);
-            }
-        }
-        command.envs(manner.env.iter().map(|(name, value)| (name, value)));
+        let mut command = command(manner)?;
+        command.args(args).arg("--ready-file").arg(&ready_file);
         command.stdout(File::create(&out)?).stderr(File::create(&err)?);
         let child = command.spawn().context("start screenline")?;
         Ok(Process { child, ready_file, out, err, children: Vec::new(), settled: false })

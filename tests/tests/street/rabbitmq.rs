@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use simulators::broker::Broker;
 use simulators::replay::{self, Progress, Speed};
 use tests::rabbitmq::{Queue, RabbitMq};
 use tests::{Plan, Storage, say};
@@ -28,7 +29,7 @@ async fn crash(storage: Storage) -> anyhow::Result<()> {
     tokio::time::sleep(Duration::from_secs(5)).await;
 
     let mut config = city.replay_config("sumo-grid", Speed::Max)?;
-    config.broker_url = rabbitmq.url();
+    config.broker = Broker::parse(&rabbitmq.url())?;
     let progress = Arc::new(Progress::default());
     let replay = tokio::spawn(replay::run(config.clone(), progress.clone(), CancellationToken::new()));
     let some = || async { Ok((5_000 < progress.acknowledged.load(Ordering::Relaxed)).then_some(())) };

@@ -1,6 +1,5 @@
 //! The crash matrix: a load, one fault in the middle of it, and the tables compared with what was sent.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,13 +9,14 @@ use fastrand::Rng;
 use futures::future::try_join_all;
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use serde::Serialize;
-use simulators::oracle::{Finding, Keep, Ledger, Load, Numbers, Oracle, Publisher, Report, Totals};
-use tests::{Storage, resources, say};
+use simulators::oracle::{Finding, Keep, Load, Numbers, Report};
+use tests::{Storage, say};
 use tokio::time::Instant;
 
 use crate::Level;
-use crate::fault::{Fault, LOAD, Moment};
+use crate::fault::{Fault, Moment};
 use crate::site::Site;
+use crate::trial::{Shown, Trial};
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -144,10 +144,16 @@ async fn one(site: &mut Site, seed: u64) -> Run {
     let keep = if numbers != Numbers::None && rng.bool() { Keep::Committed } else { Keep::Taken };
     let fault = Fault::draw(&mut rng, keep == Keep::Committed);
     let started = Instant::now();
-    let outcome = hold(site, seed, numbers, keep, &fault).await;
     let storage = site.storage.name();
-    let (struck, report, error) = match outcome {
-        Ok((struck, report)) => (struck, report, None),
+    let outcome = async {
+        site.runs += 1;
+        let from = from(site, &fault)?;
+        let load = Load { numbers, messages: MESSAGES, ..Load::clean(&format!("run-{seed}"), seed, from) };
+        let trial = Trial { keep, ..Trial::new(load.dirty(), Some(fault), PATIENCE) };
+        trial.hold(site).await
+    };
+    let (struck, report, error) = match outcome.await {
+        Ok(Shown { struck, report }) => (struck, report, None),
         Err(error) => (true, Report::default(), Some(format!("{error:#}"))),
     };
     Run {
@@ -161,44 +167,6 @@ async fn one(site: &mut Site, seed: u64) -> Run {
         report,
         error,
     }
-}
-
-async fn hold(
-    site: &mut Site,
-    seed: u64,
-    numbers: Numbers,
-    keep: Keep,
-    fault: &Fault,
-) -> anyhow::Result<(bool, Report)> {
-    site.runs += 1;
-    let load =
-        Load { numbers, messages: MESSAGES, ..Load::clean(&format!("run-{seed}"), seed, from(site, fault)?) };
-    let path: PathBuf = site.city.workplace().path().join(format!("ledger-{seed}"));
-    let ledger = Ledger::create(&path, &load.dirty())?;
-    let before = Totals::read(&site.connect().await?, None).await?;
-    let publisher = Publisher {
-        rate: Some(MESSAGES as f64 / LOAD.as_secs_f64()),
-        keep,
-        ..Publisher::new(site.city.mqtt_url())
-    };
-    site.arm(fault)?;
-    let load_ends = Instant::now() + LOAD;
-    let (published, struck) = tokio::join!(publisher.publish(&ledger), site.strike(fault, load_ends));
-    published?;
-    let struck = struck?;
-
-    let oracle = Oracle::new(&ledger, &before);
-    let url = site.city.database_url().to_owned();
-    let connect = async || tests::city::connect(&url).await;
-    let mut report = oracle.settle(connect, PATIENCE).await?.report;
-    if report.holds() {
-        site.whole().await?;
-        publisher.publish_fresh(&ledger).await?;
-        report = oracle.settle(connect, PATIENCE).await?.report;
-    }
-    let ingest = site.city.pid("ingest")?;
-    report.findings.push(resources::finding(&site.connect().await?, ingest).await?);
-    Ok((struck, report))
 }
 
 /// The day of a run's readings. A failpoint behind the making of a partition needs a day that has none yet.

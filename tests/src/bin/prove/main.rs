@@ -2,8 +2,12 @@
 //! again with its own.
 
 mod crash;
+mod disorder;
 mod fault;
+mod planted;
+mod simulate;
 mod site;
+mod trial;
 
 use std::process::ExitCode;
 
@@ -28,6 +32,12 @@ struct Cli {
 enum Command {
     /// Kill, stop and fail processes in the middle of a load, and compare the tables with what was sent
     Crash(crash::Args),
+    /// Send the same calmly and in disorder, and compare the tables
+    Disorder(disorder::Args),
+    /// Run ingest's core through as many orders of events as asked for
+    Simulate(simulate::Args),
+    /// Plant fifteen bugs, one after the other, and see each caught
+    Planted(planted::Args),
 }
 
 /// Where the tables are.
@@ -56,6 +66,9 @@ fn main() -> ExitCode {
             let proof = async {
                 match command {
                     Command::Crash(args) => crash::run(args).await,
+                    Command::Disorder(args) => disorder::run(args).await,
+                    Command::Simulate(args) => Ok(simulate::run(&args)),
+                    Command::Planted(args) => planted::run(args).await,
                 }
             };
             let mut terminated = signal(SignalKind::terminate())?;

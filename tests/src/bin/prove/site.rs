@@ -143,6 +143,19 @@ impl Site {
         Ok(i32::try_from(self.city.pid(child)?)?)
     }
 
+    /// Makes every passage of a failpoint take so long, until it is dropped. Ends with what went wrong.
+    pub fn slow(&self, point: &str, by: Duration) -> impl Future<Output = anyhow::Error> + use<> {
+        let (file, order) = (self.faults.join(point), format!("1 sleep {}", by.as_millis()));
+        async move {
+            loop {
+                if let Err(error) = fs::write(&file, &order) {
+                    return error.into();
+                }
+                sleep(LOOK).await;
+            }
+        }
+    }
+
     /// Stops the city in order.
     ///
     /// # Errors
