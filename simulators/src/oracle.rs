@@ -17,6 +17,8 @@ mod position;
 mod publish;
 mod rollup;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod witness;
 
 pub use check::{Oracle, Stand, every_rollup};
