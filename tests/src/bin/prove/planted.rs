@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use processor::faults::Bug;
 use simulators::oracle::{Load, Report};
 use tests::process::{Manner, Program};
-use tests::{Storage, cut};
+use tests::{Plan, Storage, aging, cut};
 
 use crate::disorder;
 use crate::fault::{Blow, Fault, Moment, Target};
@@ -39,11 +40,15 @@ enum Catcher {
     Dirty,
     /// The line to the database, cut right after a COMMIT.
     Commit,
+    /// A city that drops its old readings, and hears a late one.
+    Aging,
 }
 
 const SCHEDULES: u64 = 2_000;
 /// Shorter than a proof's: what is caught need not be waited for as long as what is promised.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// Cities at a time: the smallest machine has two cores.
+const CITIES: usize = 2;
 const SLOW: Duration = Duration::from_millis(300);
 
 impl Catcher {
@@ -59,7 +64,8 @@ impl Catcher {
             Bug::ReadBeforeTake | Bug::MarkByEnd => Catcher::Trickle,
             Bug::Increment | Bug::ArrivalOrder => Catcher::Disorder(1),
             Bug::BlindRetry => Catcher::Commit,
-            Bug::CountBeforeConflicts | Bug::DropWithoutFloor => Catcher::Dirty,
+            Bug::CountBeforeConflicts => Catcher::Dirty,
+            Bug::DropWithoutFloor => Catcher::Aging,
         }
     }
 
@@ -71,6 +77,7 @@ impl Catcher {
             Catcher::Trickle => "trickle: readings into buckets that are being rolled".to_owned(),
             Catcher::Dirty => "dirty: a load whose every sum is known".to_owned(),
             Catcher::Commit => "cut: the line to the database, after a COMMIT".to_owned(),
+            Catcher::Aging => "aging: history outlives its readings".to_owned(),
         }
     }
 
@@ -85,6 +92,11 @@ impl Catcher {
                 let manner = Manner { program: Program::Faulty, env };
                 let shown = cut::commits(Storage::Plain, true, &manner, PATIENCE).await?;
                 return Ok(wrong(&shown.report));
+            }
+            Catcher::Aging => {
+                let faulty = |plan: Plan| plan.faulty().env("SCREENLINE_PLANT", &name);
+                let outcome = aging::history_outlives_its_readings(Storage::Plain, faulty).await;
+                return Ok(outcome.err().map(|error| format!("{error:#}")));
             }
             Catcher::Disorder(seed) => {
                 let mut site = Site::start(Storage::Plain, &[("SCREENLINE_PLANT", &name)]).await?;
@@ -146,22 +158,43 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
         bugs.iter().for_each(|bug| println!("{:<26} {}", bug.name(), Catcher::of(*bug).name()));
         return Ok(true);
     }
-    let mut kept = true;
-    let mut controlled: Vec<Catcher> = Vec::new();
-    for bug in bugs {
-        let catcher = Catcher::of(bug);
-        if !controlled.contains(&catcher) {
-            let found = catcher.run(None).await.with_context(|| catcher.name())?;
-            kept &= found.is_none();
-            let verdict = found.map_or_else(|| "ok".to_owned(), |wrong| format!("WRONG: {wrong}"));
-            println!("{:<26} {:<55} {verdict}", "(nothing planted)", catcher.name());
-            controlled.push(catcher);
+    // Each run once without a bug, or a catch would prove nothing.
+    let mut runs: Vec<(Catcher, Option<Bug>)> =
+        bugs.iter().map(|bug| (Catcher::of(*bug), Some(*bug))).collect();
+    for bug in &bugs {
+        let control = (Catcher::of(*bug), None);
+        if !runs.contains(&control) {
+            runs.push(control);
         }
-        let found = catcher.run(Some(bug)).await.with_context(|| catcher.name())?;
-        kept &= found.is_some();
-        let verdict = found.map_or_else(|| "NOT CAUGHT".to_owned(), |wrong| format!("caught: {wrong}"));
-        let verdict: String = verdict.lines().next().unwrap_or_default().chars().take(120).collect();
-        println!("{:<26} {:<55} {verdict}", bug.name(), catcher.name());
     }
+    // A simulation plants in this process, so nothing runs beside it.
+    let (simulations, others): (Vec<_>, Vec<_>) =
+        runs.into_iter().partition(|(catcher, _)| *catcher == Catcher::Simulation);
+    let mut kept = true;
+    for (catcher, bug) in simulations {
+        kept &= verdict(catcher, bug).await?;
+    }
+    let mut verdicts =
+        stream::iter(others).map(|(catcher, bug)| verdict(catcher, bug)).buffer_unordered(CITIES);
+    while let Some(verdict) = verdicts.next().await {
+        kept &= verdict?;
+    }
+    Ok(kept)
+}
+
+/// Runs one, and says what it found. True when that is what it had to find.
+async fn verdict(catcher: Catcher, bug: Option<Bug>) -> anyhow::Result<bool> {
+    let found = catcher.run(bug).await.with_context(|| catcher.name())?;
+    let kept = found.is_some() == bug.is_some();
+    let first =
+        found.unwrap_or_default().lines().next().unwrap_or_default().chars().take(110).collect::<String>();
+    let said = match (bug, kept) {
+        (Some(_), true) => format!("caught: {first}"),
+        (Some(_), false) => "NOT CAUGHT".to_owned(),
+        (None, true) => "ok".to_owned(),
+        (None, false) => format!("WRONG: {first}"),
+    };
+    let name = bug.map_or_else(|| "(nothing planted)".to_owned(), Bug::name);
+    println!("{name:<26} {:<55} {said}", catcher.name());
     Ok(kept)
 }
