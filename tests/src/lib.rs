@@ -20,6 +20,7 @@ pub mod command;
 pub mod cut;
 pub mod flight;
 pub mod mosquitto;
+pub mod mqtt;
 pub mod page;
 pub mod postgres;
 pub mod process;

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,17 @@ pub enum Break {
     Commit { application: &'static str, nth: u32, forwarded: bool },
 }
 
+/// Bytes that came to the proxy, before it handed them on.
+#[derive(Debug, Clone)]
+pub struct Passed {
+    /// Counts the proxy's connections.
+    pub connection: u64,
+    pub to_server: bool,
+    /// Microseconds since 1970, by the clock of this machine.
+    pub at_us: i64,
+    pub bytes: Vec<u8>,
+}
+
 /// A running proxy. Its lines end with it.
 #[derive(Debug)]
 pub struct Proxy {
@@ -64,6 +76,7 @@ struct Shared {
     lines: Mutex<CancellationToken>,
     /// Cancelled to freeze every connection there is.
     frozen: Mutex<CancellationToken>,
+    tap: Mutex<Option<mpsc::UnboundedSender<Passed>>>,
     connections: AtomicU64,
     broken: AtomicU64,
 }
@@ -89,6 +102,7 @@ impl Proxy {
             armed: Mutex::default(),
             lines: Mutex::default(),
             frozen: Mutex::default(),
+            tap: Mutex::default(),
             connections: AtomicU64::new(0),
             broken: AtomicU64::new(0),
         });
@@ -99,8 +113,8 @@ impl Proxy {
                     if *shared.weather.borrow() == Weather::Down {
                         continue; // dropped: the client is told at once
                     }
-                    shared.connections.fetch_add(1, Ordering::Relaxed);
-                    tokio::spawn(shared.clone().line(client));
+                    let connection = shared.connections.fetch_add(1, Ordering::Relaxed);
+                    tokio::spawn(shared.clone().line(client, connection));
                 }
             }
         });
@@ -133,6 +147,13 @@ impl Proxy {
         *lock(&self.shared.armed) = Some(when);
     }
 
+    /// Everything that passes from now on, in the order in which it came.
+    pub fn tap(&self) -> mpsc::UnboundedReceiver<Passed> {
+        let (tap, passed) = mpsc::unbounded_channel();
+        *lock(&self.shared.tap) = Some(tap);
+        passed
+    }
+
     /// How often an armed break happened.
     pub fn broken(&self) -> u64 {
         self.shared.broken.load(Ordering::Relaxed)
@@ -152,7 +173,7 @@ impl Drop for Proxy {
 }
 
 impl Shared {
-    async fn line(self: Arc<Self>, mut client: TcpStream) {
+    async fn line(self: Arc<Self>, mut client: TcpStream, connection: u64) {
         let (cut, frozen) = (lock(&self.lines).clone(), lock(&self.frozen).clone());
         {
             let (from_client, to_client) = client.split();
@@ -160,11 +181,11 @@ impl Shared {
                 match &self.upstream {
                     Upstream::Tcp(address) => {
                         let (from, to) = TcpStream::connect(address).await?.into_split();
-                        self.both(from_client, to, from, to_client).await
+                        self.both(connection, from_client, to, from, to_client).await
                     }
                     Upstream::Unix(path) => {
                         let (from, to) = UnixStream::connect(path).await?.into_split();
-                        self.both(from_client, to, from, to_client).await
+                        self.both(connection, from_client, to, from, to_client).await
                     }
                 }
             };
@@ -183,6 +204,7 @@ impl Shared {
     /// Until one side ends.
     async fn both(
         &self,
+        connection: u64,
         from_client: impl AsyncRead + Unpin,
         to_server: impl AsyncWrite + Unpin,
         from_server: impl AsyncRead + Unpin,
@@ -190,13 +212,14 @@ impl Shared {
     ) -> std::io::Result<()> {
         let watch = Watch { shared: self, tail: VecDeque::new(), application: Vec::new() };
         tokio::select! {
-            ended = self.pump(from_client, to_server, Some(watch)) => ended,
-            ended = self.pump(from_server, to_client, None) => ended,
+            ended = self.pump(connection, from_client, to_server, Some(watch)) => ended,
+            ended = self.pump(connection, from_server, to_client, None) => ended,
         }
     }
 
     async fn pump(
         &self,
+        connection: u64,
         mut from: impl AsyncRead + Unpin,
         mut to: impl AsyncWrite + Unpin,
         mut watch: Option<Watch<'_>>,
@@ -213,6 +236,11 @@ impl Shared {
                 return Ok(());
             }
             let mut bytes = &chunk[..read];
+            if let Some(tap) = &*lock(&self.tap) {
+                let at_us = Timestamp::now().as_microsecond();
+                let to_server = watch.is_some();
+                let _ = tap.send(Passed { connection, to_server, at_us, bytes: bytes.to_vec() });
+            }
             let broken = watch.as_mut().and_then(|watch| watch.look(bytes));
             if let Some(passing) = broken {
                 bytes = &bytes[..passing];

@@ -61,7 +61,8 @@ mod scenarios {
         /// Waits until the fresh message is there; by then all that the broker has left was delivered.
         async fn fresh_is_there(&self) -> anyhow::Result<()> {
             self.publisher.publish_fresh(&self.ledger).await?;
-            let query = "SELECT 1 FROM series WHERE sensor = 'forgetting.fresh'";
+            let query = "SELECT FROM reading r JOIN series s ON s.id = r.series_id
+                 WHERE s.sensor = 'forgetting.fresh' LIMIT 1";
             let there = async || Ok(self.apart.city.database().query_opt(query, &[]).await?);
             self.apart.city.eventually("the fresh reading", there).await?;
             Ok(())

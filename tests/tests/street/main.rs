@@ -1,15 +1,18 @@
 //! The street from end to end: real broker, real database, real clients. A scenario's name is its promise.
 
 mod account;
+mod acknowledgement;
 mod audit;
 mod backpressure;
 mod broker;
 mod canary;
+mod clocks;
 mod contract;
 mod crash;
 mod erase;
 mod forgetting;
 mod gateway;
+mod greed;
 mod launcher;
 mod ledger;
 mod network;
