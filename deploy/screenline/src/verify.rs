@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
-use processor::store;
+use processor::store::{self, Eraser, Erasure};
 use serde_json::json;
 use simulators::oracle::{self, Finding, Keep, Ledger, Load, Numbers, Oracle, Publisher, Report, Totals};
 use tokio::{sync::watch, time::timeout};
@@ -106,9 +106,24 @@ async fn verify(args: &VerifyArgs, url: &str) -> anyhow::Result<ExitCode> {
     report.findings.extend(bounded(args, &database).await);
     report.findings.sort_by_key(|finding| finding.invariant);
 
-    let left = if args.keep { Some(load.source.clone()) } else { None };
-    print(args, &load, &report, left.as_deref());
+    if !args.keep {
+        erase(url, &database, &load).await.context("erase what was sent")?;
+    }
+    print(args, &load, &report);
     Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The sensors of the load and all that they said. What was refused and names none of them stays, for as long as
+/// rejections are kept.
+async fn erase(url: &str, database: &Client, load: &Load) -> anyhow::Result<()> {
+    let query = "SELECT DISTINCT sensor FROM series WHERE starts_with(sensor, $1)";
+    for row in database.query(query, &[&load.prefix()]).await? {
+        let sensor = row.get::<_, &str>(0).parse().map_err(anyhow::Error::msg)?;
+        let reason = "end of screenline verify".to_owned();
+        let erasure = Erasure { sensor, metric: None, starts: None, ends: None, reason };
+        Eraser::new(url, erasure).await?.erase(|_| {}).await?;
+    }
+    Ok(())
 }
 
 /// Readings of some days ago, so that their buckets and days are over.
@@ -163,14 +178,14 @@ async fn bounded(args: &VerifyArgs, database: &Client) -> Option<Finding> {
     })
 }
 
-fn print(args: &VerifyArgs, load: &Load, report: &Report, left: Option<&str>) {
+fn print(args: &VerifyArgs, load: &Load, report: &Report) {
     if args.json {
         let json = json!({
             "source": load.source,
             "messages": load.messages,
             "holds": report.holds(),
             "findings": report.findings,
-            "left": left,
+            "erased": !args.keep,
         });
         println!("{json}");
         return;
@@ -182,7 +197,7 @@ fn print(args: &VerifyArgs, load: &Load, report: &Report, left: Option<&str>) {
         println!("  {mark} {invariant}  {promise}\n        {said}");
     }
     println!("{}", if report.holds() { "Every promise holds." } else { "A PROMISE DOES NOT HOLD." });
-    if let Some(source) = left {
-        println!("Its readings are left in the tables: sensors {source}.*");
+    if args.keep {
+        println!("What was sent is left in the tables: sensors {}*", load.prefix());
     }
 }
