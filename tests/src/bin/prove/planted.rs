@@ -61,8 +61,8 @@ impl Catcher {
             | Bug::Unbounded
             | Bug::RejectedUnacknowledged => Catcher::Simulation,
             Bug::MarksApart | Bug::SwallowDuplicateKey => Catcher::Crash("writer.after_commit", 6),
-            Bug::ReadBeforeTake | Bug::MarkByEnd => Catcher::Trickle,
-            Bug::Increment | Bug::ArrivalOrder => Catcher::Disorder(1),
+            Bug::ReadBeforeTake | Bug::MarkByEnd | Bug::Increment => Catcher::Trickle,
+            Bug::ArrivalOrder => Catcher::Disorder(1),
             Bug::BlindRetry => Catcher::Commit,
             Bug::CountBeforeConflicts => Catcher::Dirty,
             Bug::DropWithoutFloor => Catcher::Aging,
