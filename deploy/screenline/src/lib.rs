@@ -49,7 +49,11 @@ pub fn run() -> ExitCode {
     let Cli { command, mut log } = Cli::parse();
     let console = Console::default();
     let usual = match command {
-        Command::Up(_) | Command::Ingest(_) | Command::Query(_) | Command::Replay(_) => "info",
+        Command::Up(_)
+        | Command::Ingest(_)
+        | Command::Query(_)
+        | Command::Replay(_)
+        | Command::Gateway(_) => "info",
         _ => "warn",
     };
     log.settle(usual);
