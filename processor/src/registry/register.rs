@@ -1,6 +1,6 @@
 use tokio_postgres::Client;
 
-use super::{Registry, write};
+use super::Registry;
 use crate::{faults, model::Proposal, store::StoreError};
 
 /// Takes proposed series in, their sensors marked unreviewed, in a transaction of its own: it must not hold up
@@ -42,15 +42,8 @@ pub async fn register(
             &[&sensors, &metrics, &units, &kinds, &intervals],
         )
         .await?;
-    let rows = transaction
-        .query(
-            "SELECT s.id, s.sensor, s.metric, s.unit, s.kind, s.interval_s, s.min, s.max
-             FROM series s JOIN unnest($1::text[], $2::text[]) AS new (sensor, metric) USING (sensor, metric)",
-            &[&sensors, &metrics],
-        )
-        .await?;
     transaction.commit().await?;
     faults::point("registry.registered").await?;
-    write(registry).add_rows(&rows);
-    Ok(())
+    // All that is new, not only ours: what another process registered before has lower ids, and must not be passed over.
+    Registry::refresh(registry, client).await
 }

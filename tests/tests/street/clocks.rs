@@ -10,7 +10,7 @@ mod scenarios {
     const DAY_S: i64 = 86_400;
 
     pub async fn a_skewed_clock_is_stored_late_or_refused_as_future(storage: Storage) -> anyhow::Result<()> {
-        let city = Plan::up(storage).args(&["--lateness-horizon", "40d"]).start().await?;
+        let city = Plan::by_default(storage).args(&["--lateness-horizon", "40d"]).start().await?;
         let now = Timestamp::now().as_second();
         // Seconds ahead, and what becomes of it: late, or the reason. Five minutes ahead are allowed.
         let clocks = [
