@@ -168,7 +168,7 @@ mod tests {
         let text_of =
             |dropped: Option<&Gone>| text(std::slice::from_ref(&due), dropped, None, &zone, Paint::PLAIN);
         let shown = text_of(None);
-        assert!(shown.contains("3 days   5 MiB  2026-11-22"), "{shown}");
+        assert!(shown.contains("3 days  5 MiB  2026-11-22"), "{shown}");
         assert!(shown.ends_with("does it now.\n"), "{shown}");
         let gone = Gone::from([("readings".to_owned(), (3, 0)), ("batches".to_owned(), (0, 1))]);
         assert!(text_of(Some(&gone)).ends_with("Deleted 1 row of batches.\nDropped 3 days of readings.\n"));
