@@ -1,5 +1,8 @@
 //! The query engine and its limits: DataFusion over our tables, on threads of its own.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     database::Database,
     error::{QueryError, Result},

@@ -13,8 +13,12 @@ use crate::{
 use arrow_flight::{
     Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, Criteria, Empty,
     FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse,
-    IpcMessage, PollInfo, PutResult, SchemaAsIpc, SchemaResult, encode::FlightDataEncoderBuilder,
-    error::FlightError, flight_descriptor::DescriptorType, flight_service_server::FlightService, sql::Any,
+    IpcMessage, PollInfo, PutResult, SchemaAsIpc, SchemaResult,
+    encode::FlightDataEncoderBuilder,
+    error::FlightError,
+    flight_descriptor::DescriptorType,
+    flight_service_server::FlightService,
+    sql::{Any, Command},
 };
 use base64::{
     Engine as _,
@@ -235,8 +239,13 @@ pub fn one_batch(batch: RecordBatch) -> Response<DoGet> {
 
 /// Tells a Flight SQL message (a protobuf `Any`) from a JSON ticket and from plain SQL.
 fn meaning(bytes: &[u8]) -> Result<Meaning<'_>> {
-    if Any::decode(bytes).is_ok_and(|any| any.type_url.starts_with("type.googleapis.com/")) {
-        return Ok(Meaning::FlightSql);
+    if let Ok(any) = Any::decode(bytes)
+        && any.type_url.starts_with("type.googleapis.com/")
+    {
+        // Read here, because the service that it goes to would call what cannot be read its own fault.
+        return Command::try_from(any)
+            .map(|_| Meaning::FlightSql)
+            .map_err(|error| QueryError::Invalid(format!("the Flight SQL command cannot be read: {error}")));
     }
     let text = ticket::text(bytes)?;
     match text.trim_start().chars().next() {

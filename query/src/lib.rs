@@ -17,6 +17,8 @@ mod engine;
 mod error;
 mod flight;
 mod flight_sql;
+#[cfg(test)]
+mod hostile;
 mod http;
 mod metrics;
 mod output;

@@ -6,9 +6,10 @@ use crate::{
 };
 use arrow_flight::{FlightData, decode::FlightRecordBatchStream, error::FlightError};
 use datafusion::{arrow::array::RecordBatch, scalar::ScalarValue};
-use futures::{Stream, TryStreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use std::{
     collections::HashMap,
+    panic::AssertUnwindSafe,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -99,18 +100,30 @@ impl Prepared {
 pub async fn row(
     data: impl Stream<Item = std::result::Result<FlightData, FlightError>> + Send + 'static,
 ) -> std::result::Result<Vec<ScalarValue>, Status> {
+    let invalid = |text: &str| Status::from(QueryError::Invalid(text.into()));
+    let unread = |error: FlightError| match error {
+        FlightError::Tonic(status) => *status,
+        error => invalid(&format!("the parameters cannot be read: {error}")),
+    };
     let mut batches = FlightRecordBatchStream::new_from_flight_data(data);
     let mut row = None;
-    while let Some(batch) = batches.try_next().await? {
+    // Arrow's reader panics where a buffer is said to lie outside of its message.
+    while let Some(batch) = AssertUnwindSafe(batches.next())
+        .catch_unwind()
+        .await
+        .map_err(|_| invalid("the parameters cannot be read: they are no Arrow data"))?
+    {
+        let batch = batch.map_err(unread)?;
         if 0 < batch.num_rows() {
             if row.is_some() {
-                let text = "several batches of parameters; bind one row and run the statement once for each";
-                return Err(QueryError::Invalid(text.into()).into());
+                return Err(invalid(
+                    "several batches of parameters; bind one row and run the statement once for each",
+                ));
             }
             row = Some(values(&batch)?);
         }
     }
-    row.ok_or_else(|| QueryError::Invalid("no row of parameters to bind".into()).into())
+    row.ok_or_else(|| invalid("no row of parameters to bind"))
 }
 
 /// The one row of parameters as values. Some clients send each in a dense union.

@@ -9,6 +9,7 @@ use datafusion::sql::{
     parser::{DFParserBuilder, Statement},
     sqlparser::{
         dialect::GenericDialect,
+        keywords::Keyword,
         tokenizer::{Token, TokenWithSpan, Tokenizer},
     },
 };
@@ -20,6 +21,9 @@ const OPERATORS_MAX: usize = 1000;
 /// Expressions that the parser may start for each token; a statement that is well formed needs about one.
 const STARTS_EACH: usize = 20;
 
+/// WITH inside of WITH: finding the tables of a statement takes twice the work for each level.
+const NESTED_WITH_MAX: usize = 8;
+
 /// The one statement of this text.
 ///
 /// # Errors
@@ -30,6 +34,11 @@ pub fn parse(sql: &str) -> Result<Statement> {
     if OPERATORS_MAX < operators {
         return Err(QueryError::Exhausted(format!(
             "{operators} operators in one statement, {OPERATORS_MAX} are allowed; use IN (..) for a list of values"
+        )));
+    }
+    if NESTED_WITH_MAX < nested_with(&tokens) {
+        return Err(QueryError::Exhausted(format!(
+            "WITH is nested more than {NESTED_WITH_MAX} times; list the tables after one WITH instead"
         )));
     }
     let dialect = Bounded::new(tokens.len() * STARTS_EACH);
@@ -98,6 +107,26 @@ fn weight(token: &Token) -> usize {
         Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("JOIN") => 10,
         token => usize::from(nests(token)),
     }
+}
+
+/// The most WITHs that stand inside of each other's parentheses.
+fn nested_with(tokens: &[TokenWithSpan]) -> usize {
+    let (mut depth, mut most) = (0_usize, 0);
+    // The depths of those that the place read now is inside of.
+    let mut around: Vec<usize> = Vec::new();
+    for token in tokens {
+        match &token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            Token::Word(word) if word.keyword == Keyword::WITH => {
+                around.retain(|at| *at < depth);
+                around.push(depth);
+                most = most.max(around.len());
+            }
+            _ => {}
+        }
+    }
+    most
 }
 
 fn nests(token: &Token) -> bool {
@@ -201,6 +230,18 @@ mod tests {
         assert!(
             parse(&format!("SELECT {}1{}", "CASE WHEN true THEN ".repeat(12), " END".repeat(12))).is_ok()
         );
+    }
+
+    #[test]
+    fn nested_withs_are_bounded_and_others_are_not() {
+        let nested = |times: usize| {
+            let (open, close) = ("WITH a AS (".repeat(times), ") SELECT * FROM a".repeat(times));
+            format!("{open}SELECT 1{close}")
+        };
+        assert!(parse(&nested(NESTED_WITH_MAX)).is_ok());
+        assert!(matches!(parse(&nested(NESTED_WITH_MAX + 1)), Err(QueryError::Exhausted(_))));
+        let listed = (0..100).map(|i| format!("a{i} AS (SELECT CAST('' AS TIMESTAMP WITH TIME ZONE))"));
+        assert!(parse(&format!("WITH {} SELECT 1", listed.collect::<Vec<_>>().join(", "))).is_ok());
     }
 
     proptest! {
