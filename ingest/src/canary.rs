@@ -112,6 +112,7 @@ pub async fn before_start(config: &Config, shutdown: &CancellationToken) -> anyh
 /// It cannot be reached, does not let us in, or hangs up.
 pub async fn look(address: &Address, protocol: Protocol, depth: Depth) -> Result<Report, Lost> {
     let mut choice = Choice::new(protocol);
+    let mut turned = false; // each version is tried once
     loop {
         let patience = if depth == Depth::Full { PATIENCE_FULL } else { PATIENCE };
         let canary = Canary::new(address, choice.version(), depth);
@@ -121,7 +122,7 @@ pub async fn look(address: &Address, protocol: Protocol, depth: Depth) -> Result
             let _ = timeout(PATIENCE, canary.come(&canary.name, Duration::ZERO)).await;
         }
         match looked {
-            Ok(Err(lost)) if choice.turn(&lost) => {}
+            Ok(Err(lost)) if !turned && choice.turn(&lost) => turned = true,
             Ok(outcome) => return outcome,
             Err(_) => {
                 let problem = format!("it does not take and give back a few messages within {patience:?}");
@@ -226,19 +227,26 @@ impl<'a> Canary<'a> {
     /// Says how many messages the broker acknowledged.
     async fn publish_while_away(&self, limits: &Limits, report: &mut Report) -> Result<u64, Lost> {
         let mut publisher = self.come(&format!("{}-out", self.name), Duration::ZERO).await?;
-        let small = if self.depth == Depth::Full { QUEUE_PROBE } else { 1 };
         let payload = |seq: u64| format!("{seq:020}");
-        if !publisher.publish(&self.topic, (1..=small).map(payload)).await? {
+        // One alone first: mosquitto hangs up on many that it denies.
+        if !matches!(publisher.publish(&self.topic, [payload(1)]).await, Ok(true)) {
             report.warnings.push(Finding {
                 problem: format!("it does not let us publish on {}", self.topic),
                 advice: "allow our user to read and write screenline/#: the acknowledgement topic needs it",
             });
             return Ok(0);
         }
-        let mut sent = small;
+        let mut sent = if self.depth == Depth::Full { QUEUE_PROBE } else { 1 };
+        if !publisher.publish(&self.topic, (2..=sent).map(payload)).await? {
+            report.warnings.push(Finding {
+                problem: format!("it refuses some of {sent} messages that come at once"),
+                advice: "raise its limits for a client and for a queue, or let it block its publishers",
+            });
+            return Ok(0);
+        }
         if limits.packet_bytes.is_none_or(|bytes| PACKET_BYTES <= bytes) {
             let filler = " ".repeat(PAYLOAD_BYTES - 20);
-            match publisher.publish(&self.topic, [payload(small + 1) + &filler]).await {
+            match publisher.publish(&self.topic, [payload(sent + 1) + &filler]).await {
                 Ok(taken) => sent += u64::from(taken),
                 Err(_) => {
                     report.warnings.push(Finding {

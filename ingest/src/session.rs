@@ -68,7 +68,7 @@ impl Choice {
     /// A connection was lost: says whether the other version is to be tried. Only until one worked: a broker that hangs
     /// up while it starts must not settle the matter.
     pub fn turn(&mut self, lost: &Lost) -> bool {
-        let refused = matches!(lost, Lost::Version(_)) || self.version == Version::V311;
+        let refused = matches!(lost, Lost::Version(_) | Lost::HungUp(_)) || self.version == Version::V311;
         let turns = !self.settled && refused;
         if turns {
             self.version = if self.version == Version::V5 { Version::V311 } else { Version::V5 };
@@ -146,6 +146,10 @@ pub enum Lost {
     /// The broker does not speak this version.
     #[error("the broker refuses this MQTT version: {0}")]
     Version(String),
+    /// The broker hung up, or sent what is no packet of MQTT 5: so does, to a greeting of MQTT 5, one that speaks
+    /// another version only.
+    #[error("{0}")]
+    HungUp(String),
     #[error("{0}")]
     Other(String),
 }
@@ -386,8 +390,16 @@ fn incoming_v4(packet: PacketV4) -> Incoming {
 }
 
 fn lost_v5(error: &rumqttc::v5::ConnectionError) -> Lost {
-    use rumqttc::v5::ConnectionError::{ConnectionRefused, MqttState, NotConnAck};
-    if let Some(problem) = tls::problem(error) {
+    use rumqttc::v5::{
+        ConnectionError::{ConnectionRefused, MqttState, NotConnAck},
+        StateError::Deserialization,
+    };
+    // This one does not name its source, in which a broker's last word over TLS may be.
+    let about = match error {
+        MqttState(Deserialization(inner)) => tls::problem(inner),
+        _ => tls::problem(error),
+    };
+    if let Some(problem) = about {
         return Lost::Refused(problem);
     }
     match error {
@@ -397,8 +409,7 @@ fn lost_v5(error: &rumqttc::v5::ConnectionError) -> Lost {
         ConnectionRefused(ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized) => {
             Lost::Refused(STRANGER.to_owned())
         }
-        // A 3.1.1 broker may answer with a packet that is none in version 5, or hang up.
-        NotConnAck(_) | MqttState(_) => Lost::Version(error.to_string()),
+        NotConnAck(_) | MqttState(_) => Lost::HungUp(error.to_string()),
         _ => Lost::Other(error.to_string()),
     }
 }

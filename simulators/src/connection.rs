@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use rumqttc::{NetworkOptions, QoS, Transport, v5, v5::mqttbytes::v5::PublishProperties};
+use rumqttc::{NetworkOptions, QoS, TlsError, Transport, v5, v5::mqttbytes::v5::PublishProperties};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -303,10 +303,12 @@ fn sent(outgoing: &rumqttc::Outgoing) -> Option<Event> {
 }
 
 fn lost_v5(error: &v5::ConnectionError) -> Lost {
-    use v5::mqttbytes::v5::ConnectReturnCode as Code;
+    use v5::mqttbytes::{Error, v5::ConnectReturnCode as Code};
     use v5::{ConnectionError, StateError};
     let kind = match error {
-        ConnectionError::Io(error) => io_kind(error),
+        ConnectionError::Io(error)
+        | ConnectionError::Tls(TlsError::Io(error))
+        | ConnectionError::MqttState(StateError::Deserialization(Error::Io(error))) => io_kind(error),
         ConnectionError::Timeout(_) => LostKind::Unreachable,
         ConnectionError::ConnectionRefused(
             Code::BadUserNamePassword | Code::NotAuthorized | Code::Banned | Code::BadAuthenticationMethod,
@@ -320,7 +322,9 @@ fn lost_v5(error: &v5::ConnectionError) -> Lost {
 fn lost_v311(error: &rumqttc::ConnectionError) -> Lost {
     use rumqttc::{ConnectReturnCode as Code, ConnectionError, StateError, mqttbytes::Error};
     let kind = match error {
-        ConnectionError::Io(error) => io_kind(error),
+        ConnectionError::Io(error)
+        | ConnectionError::Tls(TlsError::Io(error))
+        | ConnectionError::MqttState(StateError::Deserialization(Error::Io(error))) => io_kind(error),
         ConnectionError::NetworkTimeout => LostKind::Unreachable,
         ConnectionError::ConnectionRefused(Code::BadUserNamePassword | Code::NotAuthorized)
         | ConnectionError::MqttState(StateError::Deserialization(Error::OutgoingPacketTooLarge { .. })) => {
@@ -339,6 +343,8 @@ fn io_kind(error: &std::io::Error) -> LostKind {
         | ErrorKind::NetworkUnreachable
         | ErrorKind::TimedOut
         | ErrorKind::AddrNotAvailable => LostKind::Unreachable,
+        // A certificate of theirs or of ours that is not believed.
+        ErrorKind::InvalidData => LostKind::Refused,
         _ => LostKind::Broken,
     }
 }
