@@ -69,7 +69,8 @@ const DUE: &str = "
             UNION ALL -- a day is rolled up when it is over
             SELECT series_id, $1 FROM rollup_1h WHERE $1::timestamptz - INTERVAL '26 hours' <= bucket AND bucket < $1
             UNION ALL
-            SELECT series_id, $1 FROM rollup_1d WHERE $1::timestamptz - INTERVAL '35 days' <= bucket AND bucket < $1
+            SELECT series_id, $1 FROM rollup_1d -- days that ended before, the longest included
+            WHERE $1::timestamptz - INTERVAL '35 days' <= bucket AND bucket <= $1::timestamptz - INTERVAL '25 hours'
         ) AS rollup
         GROUP BY series_id
     ), due AS (

@@ -154,8 +154,10 @@ mod scenarios {
 
     pub async fn a_silent_series_is_missing_not_absent(storage: Storage) -> anyhow::Result<()> {
         let city = City::up(storage).await?;
-        let now = Timestamp::now();
-        let [t0, t1, t3] = [hour(now, -6)?, hour(now, -5)?, hour(now, -3)?];
+        // Of a day that is over, so that it is rolled up as a day, too.
+        let midnight = Timestamp::now().as_second().div_euclid(86_400) * 86_400;
+        let [t0, t1, t3] = [-6, -5, -3].map(|hours| Timestamp::from_second(midnight + hours * 3_600));
+        let (t0, t1, t3) = (t0?, t1?, t3?);
         city.publish_all(minutes("whole", t0, t3)).await?;
         // An hour, half of the next, and then silence.
         city.publish_all(minutes("half", t0, t1 + 30.minutes())).await?;
