@@ -62,12 +62,7 @@ impl Apart {
         let database = format!("postgres://screenline@{}/screenline", self.database.address);
         let broker = format!("mqtt://{}", self.broker.address);
         let mut args = vec!["ingest", "--broker-url", &broker, "--database-url", &database];
-        args.extend([
-            "--lateness-horizon",
-            "unlimited",
-            "--keep",
-            "readings=forever,events=forever,conflicts=forever",
-        ]);
+        args.extend(["--lateness-horizon", "unlimited", "--keep", "readings=forever,events=forever"]);
         args.extend(["--storage", self.storage.name()]);
         args.extend(["--metrics-listen", "127.0.0.1:0"]);
         if !more.contains(&"--client-id") {

@@ -30,7 +30,8 @@ const BATCHES_MIN: Span = Span::Lasting(Duration::from_secs(3_600));
 const RAW: Span = Span::days(13 * 31);
 
 impl Keep {
-    /// The defaults, with `rules` in their place.
+    /// The defaults, with `rules` in their place. A conflict is kept as long as the reading it is about, where no rule
+    /// says otherwise.
     ///
     /// # Errors
     /// What cannot be kept as asked, in a sentence that says what to ask for instead.
@@ -38,6 +39,11 @@ impl Keep {
         let mut spans: BTreeMap<Class, Span> =
             DEFAULTS.into_iter().map(|(kept, span)| (Class::all(kept), span)).collect();
         spans.extend(rules.iter().map(|KeepRule(class, span)| (class.clone(), *span)));
+        let conflicts = Class::all(Kept::Conflicts);
+        if !rules.iter().any(|KeepRule(class, _)| *class == conflicts) {
+            let [readings, events] = [Kept::Readings, Kept::Events].map(|kept| spans[&Class::all(kept)]);
+            spans.insert(conflicts, if readings.is_shorter_than(events) { events } else { readings });
+        }
         let keep = Keep(spans);
         keep.check(lateness_horizon)?;
         Ok(keep)
@@ -140,6 +146,15 @@ mod tests {
             assert!(error.contains(says), "{rules:?}: {error}");
         }
         keep(&["readings=forever", "events=forever"], "unlimited").unwrap();
+    }
+
+    #[test]
+    fn a_conflict_is_kept_as_long_as_its_reading() {
+        let of = |rules: &[&str]| keep(rules, "30d").unwrap().span(Kept::Conflicts, "").to_string();
+        assert_eq!(of(&[]), "13mo");
+        assert_eq!(of(&["readings=forever"]), "forever");
+        assert_eq!(of(&["events=2y"]), "2y");
+        assert_eq!(of(&["events=2y", "conflicts=14mo"]), "14mo");
     }
 
     #[test]
