@@ -57,7 +57,7 @@ impl Plan {
             "--lateness-horizon",
             "unlimited",
             "--keep",
-            "readings=forever,events=forever,conflicts=forever",
+            "readings=forever,events=forever",
         ])
     }
 
@@ -286,6 +286,20 @@ impl City {
     /// When there is no such feed, or the broker does not take a message.
     pub async fn replay_feed(&self, name: &str, speed: Speed, progress: Arc<Progress>) -> anyhow::Result<()> {
         self.replay(self.replay_config(name, speed)?, progress).await
+    }
+
+    /// Replays a feed that was replayed before, and settles: all of it was there, and once, if this adds nothing.
+    ///
+    /// # Errors
+    /// Something was not there, or the broker does not take a message.
+    pub async fn has_all_of(&self, config: replay::Config) -> anyhow::Result<()> {
+        let before = self.account().await?;
+        before.adds_up()?;
+        let summary = replay::run(config, Arc::default(), CancellationToken::new()).await?;
+        self.settled_at(u64::try_from(before.received)? + summary.published).await?;
+        let after = self.account().await?;
+        ensure!(before.stored == after.stored && after.conflict == 0, "before {before:?}, after {after:?}");
+        Ok(())
     }
 
     /// Counts messages that somebody else published, so that [`City::settled`] waits for them.

@@ -1,4 +1,5 @@
-//! A PostgreSQL of a test's own that takes only encrypted connections with a client's certificate and a password.
+//! PostgreSQL servers of a test's own: one that takes only encrypted connections with a client's certificate and a
+//! password, or one with a standby that has what it has committed.
 
 use std::fs::{self, File, Permissions};
 use std::net::{TcpListener, TcpStream};
@@ -8,16 +9,19 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use nix::unistd::{User, geteuid};
 
 use crate::certificates::{Authority, Signed};
 
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
+const TRUSTING: &str = "host all all 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust\n";
+const ENCRYPTED: &str = "hostssl all all 127.0.0.1/32 scram-sha-256 clientcert=verify-ca\n";
 
 /// A running server, ended when dropped. The folder is the caller's, and others may enter it.
 #[derive(Debug)]
 pub struct Postgres {
+    home: Home,
     port: u16,
     server: Child,
 }
@@ -33,69 +37,151 @@ impl Postgres {
         authority: &Authority,
         password: &str,
     ) -> anyhow::Result<Postgres> {
-        let bin = bin()?;
+        let home = Home::make(folder)?;
+        let password_file = home.keep("password", password.as_bytes(), 0o600)?;
+        let key = home.keep("server.key", &fs::read(&server.key)?, 0o600)?;
+        let certificate = home.keep("server.crt", &fs::read(&server.certificate)?, 0o644)?;
+        home.initdb(&["--auth-host=scram-sha-256", "--pwfile", &password_file], ENCRYPTED)?;
+        let (ca, off) = (authority.ca.display().to_string(), "off");
+        home.start(&[
+            ("fsync", off),
+            ("ssl", "on"),
+            ("ssl_cert_file", &certificate),
+            ("ssl_key_file", &key),
+            ("ssl_ca_file", &ca),
+        ])
+    }
+
+    /// Starts a server for anybody on this machine, that may have a standby.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub fn primary(folder: &Path) -> anyhow::Result<Postgres> {
+        let home = Home::make(folder)?;
+        home.initdb(&["--auth-host=trust"], TRUSTING)?;
+        home.start(&[])
+    }
+
+    /// Starts a standby of this server; from then on its commits wait for the standby.
+    ///
+    /// # Errors
+    /// When it cannot be copied, or the copy does not start.
+    pub fn standby(&self, folder: &Path) -> anyhow::Result<Postgres> {
+        let home = Home::make(folder)?;
+        let port = self.port.to_string();
+        let args = ["-h", "127.0.0.1", "-p", &port, "-U", USER, "-R", "-X", "stream", "-c", "fast"];
+        home.run("pg_basebackup", &[&args[..], &["-D", &home.data()]].concat())?;
+        // Promoted, it has no standby of its own to wait for.
+        let standby = home.start(&[("synchronous_standby_names", "")])?;
+        self.ask("ALTER SYSTEM SET synchronous_standby_names = '*'")?;
+        self.ask("ALTER SYSTEM SET synchronous_commit = 'remote_apply'")?;
+        self.home.run("pg_ctl", &["reload", "-D", &self.home.data()])?;
+        let deadline = Instant::now() + READY_TIMEOUT;
+        while self.ask("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'")? != "1" {
+            ensure!(Instant::now() < deadline, "the standby does not follow");
+            sleep(Duration::from_millis(50));
+        }
+        Ok(standby)
+    }
+
+    /// Makes the primary of a standby.
+    ///
+    /// # Errors
+    /// It does not become one.
+    pub fn promote(&self) -> anyhow::Result<()> {
+        self.home.run("pg_ctl", &["promote", "--wait", "-D", &self.home.data()])
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The answer to a question with one answer.
+    fn ask(&self, sql: &str) -> anyhow::Result<String> {
+        let port = self.port.to_string();
+        let args = ["-h", "127.0.0.1", "-p", &port, "-U", USER, "-d", "postgres", "-AtXc", sql];
+        let output = self.home.command("psql").args(args).output().context("run psql")?;
+        ensure!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+}
+
+const USER: &str = "screenline";
+
+/// A server's folder, which belongs to the user that it runs as: PostgreSQL does not run as root.
+#[derive(Debug)]
+struct Home {
+    folder: PathBuf,
+    bin: PathBuf,
+    user: Option<User>,
+}
+
+impl Home {
+    fn make(folder: &Path) -> anyhow::Result<Home> {
         let user = if geteuid().is_root() { User::from_name("postgres")? } else { None };
-        let data = folder.join("data");
         fs::create_dir_all(folder)?;
-        let own = |path: &Path, mode: u32| -> anyhow::Result<()> {
-            if let Some(user) = &user {
-                chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+        let home = Home { folder: folder.to_owned(), bin: bin()?, user };
+        home.own(folder, 0o755)?;
+        Ok(home)
+    }
+
+    fn own(&self, path: &Path, mode: u32) -> anyhow::Result<()> {
+        if let Some(user) = &self.user {
+            chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+        }
+        Ok(fs::set_permissions(path, Permissions::from_mode(mode))?)
+    }
+
+    /// Writes a file that only the server reads, and returns its path.
+    fn keep(&self, name: &str, content: &[u8], mode: u32) -> anyhow::Result<String> {
+        let path = self.folder.join(name);
+        fs::write(&path, content)?;
+        self.own(&path, mode)?;
+        Ok(path.display().to_string())
+    }
+
+    fn data(&self) -> String {
+        self.folder.join("data").display().to_string()
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let program = self.bin.join(program);
+        let mut command = match &self.user {
+            Some(user) => {
+                let mut command = Command::new("setpriv");
+                let (uid, gid) = (user.uid.as_raw().to_string(), user.gid.as_raw().to_string());
+                command.args(["--reuid", &uid, "--regid", &gid, "--clear-groups"]).arg(program);
+                command
             }
-            Ok(fs::set_permissions(path, Permissions::from_mode(mode))?)
+            None => Command::new(program),
         };
-        own(folder, 0o755)?;
-        let password_file = folder.join("password");
-        fs::write(&password_file, password)?;
-        own(&password_file, 0o600)?;
-        let (key, certificate) = (folder.join("server.key"), folder.join("server.crt"));
-        fs::copy(&server.key, &key)?;
-        fs::copy(&server.certificate, &certificate)?;
-        own(&key, 0o600)?;
-        own(&certificate, 0o644)?;
+        command.current_dir(&self.folder).stdin(Stdio::null());
+        command
+    }
 
-        let as_user = |program: &str| {
-            let mut command = match &user {
-                Some(user) => {
-                    let mut command = Command::new("setpriv");
-                    let (uid, gid) = (user.uid.as_raw().to_string(), user.gid.as_raw().to_string());
-                    command.args(["--reuid", &uid, "--regid", &gid, "--clear-groups"]).arg(bin.join(program));
-                    command
-                }
-                None => Command::new(bin.join(program)),
-            };
-            command.current_dir(folder).stdin(Stdio::null());
-            command
-        };
-        let made = as_user("initdb")
-            .args(["--no-sync", "-U", "screenline", "--auth-host=scram-sha-256", "--auth-local=reject"])
-            .arg("--pwfile")
-            .arg(&password_file)
-            .arg("-D")
-            .arg(&data)
-            .output()
-            .context("run initdb")?;
-        ensure!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        fs::write(
-            data.join("pg_hba.conf"),
-            "hostssl all all 127.0.0.1/32 scram-sha-256 clientcert=verify-ca\n",
-        )?;
+    fn run(&self, program: &str, args: &[&str]) -> anyhow::Result<()> {
+        let output = self.command(program).args(args).output().with_context(|| format!("run {program}"))?;
+        ensure!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
 
+    fn initdb(&self, access: &[&str], rules: &str) -> anyhow::Result<()> {
+        let args = ["--no-sync", "-U", USER, "--auth-local=reject", "-D", &self.data()];
+        self.run("initdb", &[&args[..], access].concat())?;
+        Ok(fs::write(Path::new(&self.data()).join("pg_hba.conf"), rules)?)
+    }
+
+    fn start(self, settings: &[(&str, &str)]) -> anyhow::Result<Postgres> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let log = folder.join("log");
-        let mut started = as_user("postgres");
-        started.arg("-D").arg(&data).args(["-p", &port.to_string(), "-c", "fsync=off"]);
-        for (name, value) in [
-            ("listen_addresses", "127.0.0.1".to_owned()),
-            ("unix_socket_directories", String::new()),
-            ("ssl", "on".to_owned()),
-            ("ssl_cert_file", certificate.display().to_string()),
-            ("ssl_key_file", key.display().to_string()),
-            ("ssl_ca_file", authority.ca.display().to_string()),
-        ] {
-            started.arg("-c").arg(format!("{name}={value}"));
+        let log = self.folder.join("log");
+        let mut command = self.command("postgres");
+        command.args(["-D", &self.data(), "-p", &port.to_string()]);
+        let always = [("listen_addresses", "127.0.0.1"), ("unix_socket_directories", "")];
+        for (name, value) in always.iter().chain(settings) {
+            command.arg("-c").arg(format!("{name}={value}"));
         }
         let mut server =
-            started.stdout(Stdio::null()).stderr(File::create(&log)?).spawn().context("start postgres")?;
+            command.stdout(Stdio::null()).stderr(File::create(&log)?).spawn().context("start postgres")?;
         let deadline = Instant::now() + READY_TIMEOUT;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             let said = fs::read_to_string(&log).unwrap_or_default();
@@ -103,15 +189,11 @@ impl Postgres {
             if deadline < Instant::now() {
                 let _ = server.kill();
                 let _ = server.wait();
-                anyhow::bail!("postgres does not listen:\n{said}");
+                bail!("postgres does not listen:\n{said}");
             }
             sleep(Duration::from_millis(50));
         }
-        Ok(Postgres { port, server })
-    }
-
-    pub fn port(&self) -> u16 {
-        self.port
+        Ok(Postgres { home: self, port, server })
     }
 }
 

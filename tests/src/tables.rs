@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::ensure;
+use simulators::oracle::Totals;
 use tokio_postgres::Client;
 
 /// The totals of `ledger`, and what stands beside them.
@@ -28,38 +29,26 @@ impl Account {
     /// # Errors
     /// When the database does not answer.
     pub async fn read(client: &Client) -> anyhow::Result<Account> {
-        const COLUMNS: [&str; 11] = [
-            "received",
-            "accepted",
-            "repeated",
-            "ignored",
-            "rejected_messages",
-            "decoded",
-            "stored",
-            "duplicate",
-            "conflict",
-            "rejected",
-            "late",
-        ];
-        let sums = COLUMNS.map(|column| format!("coalesce(sum({column}), 0)::int8")).join(", ");
-        let counts = "(SELECT count(DISTINCT id) FROM sensor), (SELECT count(*) FROM reading), \
+        let Totals(sums) = Totals::read(client, None).await?;
+        let sum = |column: &str| sums.get(column).copied().unwrap_or_default();
+        let counts = "SELECT (SELECT count(DISTINCT id) FROM sensor), (SELECT count(*) FROM reading), \
                       (SELECT count(*) FROM event)";
-        let row = client.query_one(&format!("SELECT {sums}, {counts} FROM ledger"), &[]).await?;
+        let row = client.query_one(counts, &[]).await?;
         Ok(Account {
-            received: row.get(0),
-            accepted: row.get(1),
-            repeated: row.get(2),
-            ignored: row.get(3),
-            rejected_messages: row.get(4),
-            decoded: row.get(5),
-            stored: row.get(6),
-            duplicate: row.get(7),
-            conflict: row.get(8),
-            rejected: row.get(9),
-            late: row.get(10),
-            sensors: row.get(11),
-            readings: row.get(12),
-            events: row.get(13),
+            received: sum("received"),
+            accepted: sum("accepted"),
+            repeated: sum("repeated"),
+            ignored: sum("ignored"),
+            rejected_messages: sum("rejected_messages"),
+            decoded: sum("decoded"),
+            stored: sum("stored"),
+            duplicate: sum("duplicate"),
+            conflict: sum("conflict"),
+            rejected: sum("rejected"),
+            late: sum("late"),
+            sensors: row.get(0),
+            readings: row.get(1),
+            events: row.get(2),
         })
     }
 
