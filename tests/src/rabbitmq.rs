@@ -8,6 +8,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 /// Its start is eight seconds of Erlang on an idle machine.
@@ -80,7 +82,14 @@ impl RabbitMq {
         Ok(RabbitMq { folder, port, epmd, epmd_port, server })
     }
 
-    /// With a login.
+    /// User and password.
+    pub const LOGIN: (&'static str, &'static str) = (USER, USER);
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// With the login.
     pub fn url(&self) -> String {
         format!("mqtt://{USER}:{USER}@127.0.0.1:{}", self.port)
     }
@@ -95,7 +104,22 @@ impl RabbitMq {
         Ok(())
     }
 
-    /// Starts the node again on its data and its port, after [`RabbitMq::kill`].
+    /// Ends the node in order.
+    ///
+    /// # Errors
+    /// When it cannot be signalled, or does not end.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        kill(Pid::from_raw(self.id().cast_signed()), Signal::SIGTERM).context("stop RabbitMQ")?;
+        self.server.wait().context("wait for RabbitMQ")?;
+        Ok(())
+    }
+
+    /// The node's process id.
+    pub fn id(&self) -> u32 {
+        self.server.id()
+    }
+
+    /// Starts the node again on its data and its port, after [`RabbitMq::kill`] or [`RabbitMq::stop`].
     ///
     /// # Errors
     /// As [`RabbitMq::start`].

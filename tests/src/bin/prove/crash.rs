@@ -29,12 +29,22 @@ pub struct Args {
     /// Where the tables are
     #[arg(long, default_value = "both")]
     storage: Level,
+    /// The broker: the private mosquitto, or the durable one
+    #[arg(long, default_value = "mosquitto")]
+    broker: BrokerKind,
     /// Cities at a time
     #[arg(long, default_value_t = 2)]
     jobs: u32,
     /// Print one JSON object a run
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum BrokerKind {
+    Mosquitto,
+    /// With quorum queues: it may be killed under any publisher, and in half of the runs is struck itself
+    Rabbitmq,
 }
 
 /// Nothing changes for so long, and it never will: longer than any back-off of ours.
@@ -103,9 +113,9 @@ async fn work(args: Args, storages: Vec<Storage>, next: Arc<AtomicU64>) -> anyho
         let at = number as usize % storages.len();
         let mut site = match sites[at].take() {
             Some(site) => site,
-            None => Site::start(storages[at], &[]).await.context("start a city")?,
+            None => start(args.broker, storages[at]).await.context("start a city")?,
         };
-        let run = one(&mut site, args.seed + number).await;
+        let run = one(&mut site, args.broker, args.seed + number).await;
         if args.json {
             println!("{}", serde_json::to_string(&run)?);
         } else {
@@ -118,6 +128,13 @@ async fn work(args: Args, storages: Vec<Storage>, next: Arc<AtomicU64>) -> anyho
             say(&format!("  logs and data are kept in {}", site.city.workplace().path().display()));
         }
         runs.push(run);
+    }
+}
+
+async fn start(broker: BrokerKind, storage: Storage) -> anyhow::Result<Site> {
+    match broker {
+        BrokerKind::Mosquitto => Site::start(storage, &[]).await,
+        BrokerKind::Rabbitmq => Site::start_durable(storage).await,
     }
 }
 
@@ -138,11 +155,18 @@ fn print(run: &Run) {
 }
 
 /// Holds one run, and turns an error of the harness into a run that failed: it may be the fault's doing.
-async fn one(site: &mut Site, seed: u64) -> Run {
+async fn one(site: &mut Site, broker: BrokerKind, seed: u64) -> Run {
     let mut rng = Rng::with_seed(seed);
-    let numbers = [Numbers::None, Numbers::Properties, Numbers::Both][rng.usize(..3)];
+    let durable = broker == BrokerKind::Rabbitmq;
+    // Debian 12's RabbitMQ does not speak MQTT 5, which has the properties.
+    let in_properties = if durable { Numbers::Payload } else { Numbers::Properties };
+    let numbers = [Numbers::None, in_properties, Numbers::Both][rng.usize(..3)];
     let keep = if numbers != Numbers::None && rng.bool() { Keep::Committed } else { Keep::Taken };
-    let fault = Fault::draw(&mut rng, keep == Keep::Committed);
+    let fault = if durable && rng.bool() {
+        Fault::of_the_broker(&mut rng, true)
+    } else {
+        Fault::draw(&mut rng, durable || keep == Keep::Committed)
+    };
     let started = Instant::now();
     let storage = site.storage.name();
     let outcome = async {

@@ -77,9 +77,8 @@ pub const LOAD: Duration = Duration::from_millis(1_200);
 impl Fault {
     /// `broker_keeps` says whether the broker may be killed: whether messages outlive it.
     pub fn draw(rng: &mut Rng, broker_keeps: bool) -> Fault {
-        let moment = Moment::AfterMs(rng.u64(50..LOAD.as_millis() as u64));
-        let any = |rng: &mut Rng, blows: &[Blow]| blows[rng.usize(..blows.len())];
-        let stop = Blow::Stop(if rng.u32(..100) == 0 { 90 } else { 5 });
+        let moment = moment(rng);
+        let stop = stop(rng);
         let (target, blow, moment) = match rng.u32(..100) {
             0..55 => {
                 let (point, passages) = POINTS[rng.usize(..POINTS.len())];
@@ -88,10 +87,7 @@ impl Fault {
             }
             55..70 => (Target::Ingest, any(rng, &[Blow::Kill, Blow::Terminate, stop]), moment),
             70..74 => (Target::Query, any(rng, &[Blow::Kill, Blow::Terminate, stop]), moment),
-            74..82 => {
-                let kill = if broker_keeps { Blow::Kill } else { Blow::Terminate };
-                (Target::Broker, any(rng, &[kill, Blow::Terminate, stop]), moment)
-            }
+            74..82 => return Fault::of_the_broker(rng, broker_keeps),
             82..90 => (Target::Postmaster, any(rng, &[Blow::Kill, Blow::Terminate, stop]), moment),
             _ => {
                 let whose = ["screenline-writer", "screenline-roller"][rng.usize(..2)];
@@ -104,6 +100,25 @@ impl Fault {
         };
         Fault { target, blow, moment }
     }
+
+    pub fn of_the_broker(rng: &mut Rng, broker_keeps: bool) -> Fault {
+        let (moment, stop) = (moment(rng), stop(rng));
+        let kill = if broker_keeps { Blow::Kill } else { Blow::Terminate };
+        Fault { target: Target::Broker, blow: any(rng, &[kill, Blow::Terminate, stop]), moment }
+    }
+}
+
+fn any(rng: &mut Rng, blows: &[Blow]) -> Blow {
+    blows[rng.usize(..blows.len())]
+}
+
+fn moment(rng: &mut Rng) -> Moment {
+    Moment::AfterMs(rng.u64(50..LOAD.as_millis() as u64))
+}
+
+/// Mostly shorter than a broker's patience with a silent client, rarely as long.
+fn stop(rng: &mut Rng) -> Blow {
+    Blow::Stop(if rng.u32(..100) == 0 { 90 } else { 5 })
 }
 
 impl fmt::Display for Fault {

@@ -1,6 +1,7 @@
 //! The proof of the delivery contract, as much of it as asked for. Everything follows from seeds: a run that fails is run
 //! again with its own.
 
+mod brokers;
 mod crash;
 mod disorder;
 mod fault;
@@ -32,6 +33,8 @@ struct Cli {
 enum Command {
     /// Kill, stop and fail processes in the middle of a load, and compare the tables with what was sent
     Crash(crash::Args),
+    /// Measure what a crash of each broker loses of what it had acknowledged
+    Brokers(brokers::Args),
     /// Send the same calmly and in disorder, and compare the tables
     Disorder(disorder::Args),
     /// Run ingest's core through as many orders of events as asked for
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
             let proof = async {
                 match command {
                     Command::Crash(args) => crash::run(args).await,
+                    Command::Brokers(args) => brokers::run(args).await,
                     Command::Disorder(args) => disorder::run(args).await,
                     Command::Simulate(args) => Ok(simulate::run(&args)),
                     Command::Planted(args) => planted::run(args).await,

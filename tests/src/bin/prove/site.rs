@@ -8,8 +8,11 @@ use anyhow::{Context, bail, ensure};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tempfile::TempDir;
 use tests::city::connect;
+use tests::rabbitmq::{Queue, RabbitMq};
 use tests::{City, Plan, Storage};
+use tokio::task::block_in_place;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
 
@@ -18,6 +21,8 @@ use crate::fault::{Blow, Fault, Moment, Target};
 /// A started child is named in the ready file this soon, or something is wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
+/// RabbitMQ notes a new quorum queue half a second after its making, and forgets it when it is killed before.
+const QUEUE_NOTED: Duration = Duration::from_secs(5);
 /// After the load, for a failpoint that the roller passes.
 const STRIKE_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -27,6 +32,15 @@ pub struct Site {
     /// Runs held here so far.
     pub runs: u32,
     faults: PathBuf,
+    /// In place of the private broker.
+    durable: Option<Durable>,
+}
+
+/// A RabbitMQ, which nobody but us starts again.
+struct Durable {
+    broker: RabbitMq,
+    // After the broker, so that it has ended when its folder is removed.
+    _folder: TempDir,
 }
 
 impl Site {
@@ -35,13 +49,45 @@ impl Site {
     /// # Errors
     /// It does not start.
     pub async fn start(storage: Storage, env: &[(&str, &str)]) -> anyhow::Result<Site> {
+        Site::start_at(None, storage, env).await
+    }
+
+    /// Starts a city at a RabbitMQ with quorum queues.
+    ///
+    /// # Errors
+    /// As [`Site::start`], or RabbitMQ is not installed.
+    pub async fn start_durable(storage: Storage) -> anyhow::Result<Site> {
+        ensure!(RabbitMq::is_installed(), "RabbitMQ is not installed: see deploy/setup --for test");
+        let folder = tempfile::tempdir()?;
+        let broker = block_in_place(|| RabbitMq::start(folder.path(), Queue::Quorum))?;
+        let site = Site::start_at(Some(Durable { broker, _folder: folder }), storage, &[]).await?;
+        sleep(QUEUE_NOTED).await;
+        Ok(site)
+    }
+
+    async fn start_at(
+        durable: Option<Durable>,
+        storage: Storage,
+        env: &[(&str, &str)],
+    ) -> anyhow::Result<Site> {
         let faults = tempfile::Builder::new().prefix("screenline-faults-").tempdir_in("/tmp")?.keep();
         let mut plan = Plan::up(storage).faulty().env("SCREENLINE_FAULTS", &faults.display().to_string());
         for (name, value) in env {
             plan = plan.env(name, value);
         }
+        if let Some(Durable { broker, .. }) = &durable {
+            plan = plan.args(&["--broker-url", &broker.url()]);
+        }
         let city = plan.start().await?;
-        Ok(Site { city, storage, runs: 0, faults })
+        Ok(Site { city, storage, runs: 0, faults, durable })
+    }
+
+    /// With the login, where there is one.
+    pub fn mqtt_url(&self) -> String {
+        match &self.durable {
+            Some(Durable { broker, .. }) => broker.url(),
+            None => self.city.mqtt_url().to_owned(),
+        }
     }
 
     pub async fn connect(&self) -> anyhow::Result<Client> {
@@ -96,6 +142,20 @@ impl Site {
     }
 
     async fn blow(&mut self, fault: &Fault) -> anyhow::Result<bool> {
+        if let (Target::Broker, Some(Durable { broker, .. })) = (fault.target, &mut self.durable) {
+            match fault.blow {
+                Blow::Kill => block_in_place(|| broker.kill())?,
+                Blow::Terminate => block_in_place(|| broker.stop())?,
+                Blow::Stop(seconds) => {
+                    let pid = i32::try_from(broker.id())?;
+                    self.stop_for(pid, seconds).await?;
+                    return Ok(true);
+                }
+                Blow::Error | Blow::Disconnect => bail!("RabbitMQ has no {:?}", fault.blow),
+            }
+            block_in_place(|| broker.restart())?;
+            return Ok(true);
+        }
         let child = match fault.target {
             Target::Ingest => "ingest",
             Target::Query => "query",
@@ -172,7 +232,8 @@ impl Site {
     /// One does not.
     pub async fn whole(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        for child in ["postgres", "mosquitto", "ingest", "query"] {
+        let broker = if self.durable.is_none() { Some("mosquitto") } else { None };
+        for child in ["postgres", "ingest", "query"].into_iter().chain(broker) {
             while !self.pid(child).is_ok_and(|pid| kill(Pid::from_raw(pid), None).is_ok()) {
                 ensure!(Instant::now() < deadline, "{child} was not started again");
                 sleep(LOOK).await;

@@ -41,7 +41,7 @@ impl Trial {
         let publisher = Publisher {
             rate: Some(ledger.plan.sends.len() as f64 / self.lasts.as_secs_f64()),
             keep: self.keep,
-            ..Publisher::new(site.city.mqtt_url())
+            ..Publisher::new(&site.mqtt_url())
         };
         let struck = match &self.fault {
             Some(fault) => {
