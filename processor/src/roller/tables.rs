@@ -89,10 +89,11 @@ pub(crate) async fn read_facts(
     facts: &mut Vec<Fact>,
 ) -> Result<(), StoreError> {
     let of_series = of_series(series);
+    let order = if faults::planted(Bug::ArrivalOrder) { "ORDER BY received_at" } else { "" };
     for (table, value) in [("reading", "value"), ("event", "1::float8")] {
         let copy = format!(
             "COPY (SELECT time, series_id, {value}, quality FROM {table}
-                   WHERE '{start}' <= time AND time < '{end}' {of_series}) TO STDOUT (FORMAT binary)"
+                   WHERE '{start}' <= time AND time < '{end}' {of_series} {order}) TO STDOUT (FORMAT binary)"
         );
         read_copy(client, &copy, |row| {
             let (time, series) = (row.time()?, SeriesId(row.int4()?));

@@ -237,7 +237,7 @@ impl<'l> Planner<'l> {
         let shape = if i == self.load.messages { Shape::Level } else { self.shape(i) };
         let name = if i == self.load.messages { "fresh".to_owned() } else { format!("s{sensor_number}") };
         let sensor: Arc<str> = format!("{}{name}", self.load.prefix()).into();
-        let mut from_s = self.slot_s(i);
+        let mut from_s = self.slot_s(i, shape);
         if late {
             // Seven seconds beside the minute, so that they meet no reading that is on time.
             let earlier_s = from_s - 86_400 * self.rng.i64(1..=30) + 7;
@@ -250,8 +250,9 @@ impl<'l> Planner<'l> {
     }
 
     /// When the `i`th message begins: each sensor goes on where its message before ended.
-    fn slot_s(&self, i: usize) -> i64 {
-        self.load.from.as_second() + 60 * (i / self.load.sensors * self.load.readings) as i64
+    fn slot_s(&self, i: usize, shape: Shape) -> i64 {
+        let minutes = if shape.packs() { self.load.readings } else { 1 };
+        self.load.from.as_second() + 60 * (i / self.load.sensors * minutes) as i64
     }
 
     fn poison(&mut self, n: usize, i: usize) {
@@ -260,7 +261,7 @@ impl<'l> Planner<'l> {
             if self.load.numbers == Numbers::Payload { poison::NUMBERED_KINDS } else { poison::KINDS };
         let member = self.member(number.as_ref());
         let sensor: Arc<str> = format!("{}spoilt{}", self.load.prefix(), i % self.load.sensors).into();
-        let from_s = self.slot_s(i);
+        let from_s = self.slot_s(i, Shape::Level);
         let pack = Shape::Level.facts(self.salt(0), &sensor, from_s, self.load.readings);
         let (poison, facts) = poison::make(n % kinds, n, &self.load.source, &member, self.salt(0), pack);
         debug_assert!(poison.carries_number || self.load.numbers != Numbers::Payload);
@@ -280,7 +281,7 @@ impl<'l> Planner<'l> {
             return None;
         }
         if self.chance(self.load.gaps) {
-            self.next[gateway] += 1 + self.rng.i64(..3);
+            self.next[gateway] += 1 + self.rng.i64(0..3);
         }
         if self.next[gateway] == 1 || !self.chance(self.load.reused) {
             self.next[gateway] += 1;
@@ -331,9 +332,10 @@ mod tests {
             let seqs = of(source);
             assert_eq!(seqs, (1..=seqs.len() as i64).collect::<Vec<_>>(), "{source}");
         }
-        let gaps = Load { gaps: 0.1, ..load() }.plan();
+        let gaps = Load { gaps: 0.1, echoes: 0.0, ..load() }.plan();
         let last = gaps.messages.iter().filter_map(|message| Some(message.number.as_ref()?.seq)).max();
-        assert!(gaps.messages.len() < last.unwrap() as usize + of("plan.b").len());
+        let (sent, last) = (gaps.messages.len(), last.unwrap() as usize);
+        assert!(sent < last && last < 2 * sent, "{sent} messages, the last has number {last}");
     }
 
     #[test]
