@@ -16,6 +16,7 @@ use crate::{core::Limits, gate::Gate};
 
 pub fn describe() {
     describe_counter!("screenline_messages_received_total", "Messages committed, whatever became of them");
+    describe_counter!("screenline_messages_accepted_total", "Messages of which a reading was used");
     describe_counter!("screenline_messages_rejected_total", "Messages of which nothing could be used");
     describe_counter!("screenline_messages_ignored_total", "Messages without a reading");
     describe_counter!("screenline_messages_repeated_total", "Messages committed before, or rejected before");
@@ -102,6 +103,7 @@ pub fn count(written: &Written, processed: &Processed) {
     let counts = &written.counts;
     let add = |name: &'static str, n: i64| counter!(name).increment(n.unsigned_abs());
     add("screenline_messages_received_total", counts.received);
+    add("screenline_messages_accepted_total", counts.accepted);
     add("screenline_messages_rejected_total", counts.rejected_messages);
     add("screenline_messages_ignored_total", counts.ignored);
     add("screenline_messages_repeated_total", counts.repeated);

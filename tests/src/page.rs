@@ -29,10 +29,20 @@ impl Page {
 
     /// The sum of a metric's samples over all labels; `None` when the page has none.
     pub fn value(&self, name: &str) -> Option<f64> {
+        self.sum(name, |_| true)
+    }
+
+    /// The sum of a metric's samples with this label; `None` when the page has none.
+    pub fn labelled(&self, name: &str, label: &str, value: &str) -> Option<f64> {
+        let wanted = format!("{label}=\"{value}\"");
+        self.sum(name, |labels| labels.split([',', '}']).any(|found| found == wanted))
+    }
+
+    fn sum(&self, name: &str, wanted: impl Fn(&str) -> bool) -> Option<f64> {
         let samples = self.0.lines().filter_map(|line| {
             let (series, value) = line.rsplit_once(' ')?;
-            let metric = series.split('{').next()?;
-            (metric == name).then(|| value.parse::<f64>().ok()).flatten()
+            let (metric, labels) = series.split_once('{').unwrap_or((series, ""));
+            (metric == name && wanted(labels)).then(|| value.parse::<f64>().ok()).flatten()
         });
         samples.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
     }

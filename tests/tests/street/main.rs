@@ -8,6 +8,7 @@ mod broker;
 mod canary;
 mod clocks;
 mod contract;
+mod counters;
 mod crash;
 mod erase;
 mod failover;
