@@ -141,6 +141,14 @@ struct Canary<'a> {
     topic: String,
 }
 
+/// How a message came back.
+struct Came {
+    /// Its number travelled with it.
+    numbered: bool,
+    /// On another topic than it left on.
+    renamed: bool,
+}
+
 /// A connection that was accepted.
 struct Visit {
     sender: Sender,
@@ -152,8 +160,8 @@ struct Visit {
 impl<'a> Canary<'a> {
     fn new(address: &'a Address, version: Version, depth: Depth) -> Self {
         let random = fastrand::u64(..);
-        let (name, topic) =
-            (format!("screenline-canary-{random:016x}"), format!("screenline/canary/{random:016x}"));
+        let name = format!("screenline-canary-{random:016x}");
+        let topic = format!("screenline/canary/{random:016x}.dot");
         Canary { address, version, depth, name, topic }
     }
 
@@ -261,15 +269,16 @@ impl<'a> Canary<'a> {
         Ok(sent)
     }
 
-    /// What was kept for us: by number, and whether the number travelled with the message.
-    async fn collect(&self, back: &mut Visit, expected: u64) -> Result<BTreeMap<u64, bool>, Lost> {
+    /// What was kept for us, by number.
+    async fn collect(&self, back: &mut Visit, expected: u64) -> Result<BTreeMap<u64, Came>, Lost> {
         let mut kept = BTreeMap::new();
         while (kept.len() as u64) < expected {
             // A poll that is given up is the end of the connection: nothing more is asked of it.
             let Ok(next) = timeout(QUIET, back.receiver.poll()).await else { break };
-            if let Incoming::Published { payload, packet, number, .. } = next? {
+            if let Incoming::Published { topic, payload, packet, number, .. } = next? {
                 let seq = payload.get(..20).and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
-                kept.extend(seq.map(|seq| (seq, number.is_some())));
+                let came = Came { numbered: number.is_some(), renamed: topic != self.topic };
+                kept.extend(seq.map(|seq| (seq, came)));
                 if let Some(packet) = packet {
                     back.sender.acknowledge(packet);
                 }
@@ -278,7 +287,7 @@ impl<'a> Canary<'a> {
         Ok(kept)
     }
 
-    fn compare(&self, sent: u64, kept: &BTreeMap<u64, bool>, report: &mut Report) {
+    fn compare(&self, sent: u64, kept: &BTreeMap<u64, Came>, report: &mut Report) {
         let came = kept.len() as u64;
         report.facts.push(format!("it kept {came} of {sent} messages while we were away"));
         if came < sent {
@@ -290,7 +299,15 @@ impl<'a> Canary<'a> {
                 advice: "raise its queue limits (mosquitto: max_queued_messages 0, and no message_size_limit)",
             });
         }
-        if self.version == Version::V5 && kept.values().any(|numbered| !numbered) {
+        if kept.values().any(|came| came.renamed) {
+            report.warnings.push(Finding {
+                problem: "it changes a topic that has a dot (RabbitMQ makes a slash of it): mappings will not find it, \
+                          and a gateway with a dot in its name will not hear what is committed"
+                    .to_owned(),
+                advice: "use no dots in topics, nor in names of gateways and sensors that stand in topics",
+            });
+        }
+        if self.version == Version::V5 && kept.values().any(|came| !came.numbered) {
             report.warnings.push(Finding {
                 problem: "this broker or a bridge strips user properties: numbers must come from the payload"
                     .to_owned(),

@@ -38,29 +38,49 @@ pub struct Roller {
     client: Option<Client>,
     registry: Arc<RwLock<Registry>>,
     zone: TimeZone,
-    /// Buckets a step takes, by level; follows the rows they hold, so that a step's memory stays bounded.
-    buckets_at_once: [i64; 3],
+    /// Rows that a series has in five minutes, roughly: follows what steps read.
+    rows_each: f64,
     tidied: Option<Instant>,
 }
 
-const BUCKETS_MAX: i64 = 1_152; // four days
-/// Rows a step aims at: 40 bytes each, so a step stays near 100 MB.
-const ROWS_WANTED: u64 = 1_000_000;
+const BUCKETS_MAX: f64 = 1_152.0; // four days
+/// Readings that a step aims at: some 100 bytes each, while they are read and put in order.
+const READINGS_WANTED: f64 = 500_000.0;
+/// Rollups that a step aims at: some 250 bytes each.
+const ROLLUPS_WANTED: f64 = 300_000.0;
+/// Until steps have shown how often the city's sensors speak: every minute.
+const ROWS_EACH: f64 = 5.0;
 const TIDY_EVERY: Duration = Duration::from_secs(60);
+
+/// How much a step takes, so that its memory stays bounded however large the city is: some buckets whole, or of one
+/// bucket some parts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Portion {
+    buckets: i64,
+    parts: i64,
+}
+
+impl Portion {
+    /// Of a city of so many series, each of which has so many rows in a bucket.
+    fn of(rows_wanted: f64, series: usize, rows_each: f64) -> Portion {
+        let buckets = rows_wanted / (series.max(1) as f64 * rows_each);
+        Portion {
+            buckets: buckets.clamp(1.0, BUCKETS_MAX) as i64,
+            parts: (buckets * PARTS as f64).clamp(1.0, PARTS as f64) as i64,
+        }
+    }
+
+    fn is_whole(self) -> bool {
+        self.parts == PARTS as i64
+    }
+}
 
 /// Marked buckets of one level, with the marked parts of each.
 pub(crate) type Marks = BTreeMap<Time, BTreeSet<i16>>;
 
 impl Roller {
     pub fn new(url: &str, registry: Arc<RwLock<Registry>>, zone: TimeZone) -> Self {
-        Roller {
-            url: url.to_owned(),
-            client: None,
-            registry,
-            zone,
-            buckets_at_once: [48, 12, 1],
-            tidied: None,
-        }
+        Roller { url: url.to_owned(), client: None, registry, zone, rows_each: ROWS_EACH, tidied: None }
     }
 
     /// Takes the oldest marks of closed buckets, at one level, and makes their rollups true. Open buckets are left:
@@ -78,8 +98,7 @@ impl Roller {
         for level in Level::ALL {
             let one = self.roll(&client, level).await.inspect_err(|_| {
                 // Too much for one transaction may be what is wrong.
-                let slot = &mut self.buckets_at_once[level.number() as usize];
-                *slot = (*slot / 2).max(1);
+                self.rows_each *= 2.0;
             })?;
             rolled = Rolled {
                 rollups: rolled.rollups + one.rollups,
@@ -113,10 +132,9 @@ impl Roller {
         let lock = client.query_one("SELECT pg_try_advisory_xact_lock($1), now()", &[&lock::ROLLER]).await?;
         let now: Time = lock.get::<_, jiff::Timestamp>(1).into();
         let open = level.start(now, &self.zone);
+        let portion = self.portion(level);
         let marks = match lock.get(0) {
-            true => {
-                tables::take_marks(client, level, open, self.buckets_at_once[level.number() as usize]).await?
-            }
+            true => tables::take_marks(client, level, open, portion).await?,
             false => Marks::new(), // another process rolls
         };
         if marks.is_empty() {
@@ -127,15 +145,15 @@ impl Roller {
         // The marks may be of series that another process registered a moment ago.
         Registry::refresh(&self.registry, client).await?;
         let (rollups, read) = match level {
-            Level::FiveMinutes => self.roll_readings(client, &marks).await?,
-            Level::Hour | Level::Day => self.roll_five_minutes(client, level, &marks).await?,
+            Level::FiveMinutes => self.roll_readings(client, &marks, portion).await?,
+            Level::Hour | Level::Day => self.roll_five_minutes(client, level, &marks, portion).await?,
         };
         faults::point("roller.read").await?;
         if faults::planted(Bug::ReadBeforeTake) {
             tables::delete_marks(client, level, &marks).await?;
         }
         let parts: BTreeSet<i16> = marks.values().flatten().copied().collect();
-        let series = self.series_of(&parts);
+        let series = self.series_of(&parts, portion);
         tables::drop_stale(client, level, &marks, &rollups, series.as_deref(), &self.registry).await?;
         let written = tables::replace(client, level, &rollups, &self.registry, &self.zone).await?;
         faults::point("roller.replaced").await?;
@@ -147,25 +165,38 @@ impl Roller {
         faults::point("roller.before_commit").await?;
         client.batch_execute("COMMIT").await?;
         faults::point("roller.after_commit").await?;
-        let slot = &mut self.buckets_at_once[level.number() as usize];
-        let full = *slot <= marks.len() as i64;
-        *slot = match read {
-            few if full && few < ROWS_WANTED / 2 => (*slot * 2).min(BUCKETS_MAX),
-            many if ROWS_WANTED * 2 < many => (*slot / 2).max(1),
-            _ => *slot,
-        };
+        let full = portion.buckets <= marks.len() as i64;
+        if level == Level::FiveMinutes {
+            let read = read as f64;
+            if full && read < READINGS_WANTED / 2.0 {
+                self.rows_each /= 2.0;
+            } else if READINGS_WANTED * 2.0 < read {
+                self.rows_each *= 2.0;
+            }
+            self.rows_each = self.rows_each.clamp(0.01, 1e6);
+        }
         Ok(Rolled { rollups: written, read, more: full })
+    }
+
+    fn portion(&self, level: Level) -> Portion {
+        let series = registry::read(&self.registry).all_series().count();
+        match level {
+            Level::FiveMinutes => Portion::of(READINGS_WANTED, series, self.rows_each),
+            Level::Hour => Portion::of(ROLLUPS_WANTED, series, 12.0),
+            Level::Day => Portion::of(ROLLUPS_WANTED, series, 300.0),
+        }
     }
 
     async fn roll_readings(
         &self,
         client: &Client,
         marks: &Marks,
+        portion: Portion,
     ) -> Result<(Vec<aggregate::Rollup>, u64), StoreError> {
         let mut rows = Vec::new();
         let reach = self.reach(marks);
         for span in spans(marks, reach, |start| Level::FiveMinutes.end(start, &self.zone)) {
-            let wanted = self.series_of(&span.parts);
+            let wanted = self.series_of(&span.parts, portion);
             let end = Time::from_micros(span.end.micros() + reach);
             tables::read_facts(client, span.start, end, wanted.as_deref(), &mut rows).await?;
         }
@@ -200,10 +231,11 @@ impl Roller {
         client: &Client,
         level: Level,
         marks: &Marks,
+        portion: Portion,
     ) -> Result<(Vec<aggregate::Rollup>, u64), StoreError> {
         let mut narrow = Vec::new();
         for span in spans(marks, 0, |start| level.end(start, &self.zone)) {
-            let wanted = self.series_of(&span.parts);
+            let wanted = self.series_of(&span.parts, portion);
             tables::read_rollups(
                 client,
                 Level::FiveMinutes,
@@ -240,10 +272,10 @@ impl Roller {
         marked.map(Series::interval_micros).max().unwrap_or(0)
     }
 
-    /// The series of some parts; no list where they are much of the city and naming them would cost more than
-    /// skipping the rest.
-    fn series_of(&self, parts: &BTreeSet<i16>) -> Option<Vec<SeriesId>> {
-        if (PARTS / 4) as usize <= parts.len() {
+    /// The series of some parts; no list where they are much of the city, all of which is wanted in the end, and naming
+    /// them would cost more than skipping the rest.
+    fn series_of(&self, parts: &BTreeSet<i16>, portion: Portion) -> Option<Vec<SeriesId>> {
+        if (PARTS / 4) as usize <= parts.len() && portion.is_whole() {
             return None;
         }
         let registry = registry::read(&self.registry);
@@ -271,4 +303,19 @@ fn spans(marks: &Marks, reach: i64, end: impl Fn(Time) -> Time) -> Vec<Span> {
         }
     }
     spans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_takes_less_of_a_larger_city() {
+        let of = |series| Portion::of(300_000.0, series, 300.0);
+        assert_eq!(of(0), Portion { buckets: 1_000, parts: 64 });
+        assert_eq!(of(100), Portion { buckets: 10, parts: 64 });
+        assert_eq!(of(2_000), Portion { buckets: 1, parts: 32 });
+        assert_eq!(of(1_000_000), Portion { buckets: 1, parts: 1 });
+        assert!(of(100).is_whole() && !of(2_000).is_whole());
+    }
 }

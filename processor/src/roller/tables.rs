@@ -5,7 +5,7 @@ use std::sync::RwLock;
 use jiff::{Timestamp, tz::TimeZone};
 use tokio_postgres::Client;
 
-use super::Marks;
+use super::{Marks, Portion};
 use crate::{
     aggregate::Rollup,
     faults::{self, Bug},
@@ -23,24 +23,29 @@ pub(crate) struct Fact {
     pub quality: Quality,
 }
 
-/// Deletes the marks of the oldest buckets before `open` and says which they were.
+/// Deletes the marks of the oldest buckets before `open`, of so many parts at most, and says which they were.
 pub(super) async fn take_marks(
     client: &Client,
     level: Level,
     open: Time,
-    buckets: i64,
+    portion: Portion,
 ) -> Result<Marks, StoreError> {
     let oldest =
         "SELECT DISTINCT bucket FROM dirty WHERE level = $1 AND bucket < $2 ORDER BY bucket LIMIT $3";
+    let of_parts = format!(
+        "part IN (SELECT DISTINCT part FROM dirty WHERE level = $1 AND bucket IN ({oldest}) ORDER BY part LIMIT $4)"
+    );
+    let wanted = format!("level = $1 AND bucket IN ({oldest}) AND {of_parts}");
     let statement = if faults::planted(Bug::ReadBeforeTake) {
-        format!("SELECT DISTINCT bucket, part FROM dirty WHERE level = $1 AND bucket IN ({oldest})")
+        format!("SELECT DISTINCT bucket, part FROM dirty WHERE {wanted}")
     } else {
         format!(
-            "WITH taken AS (DELETE FROM dirty WHERE level = $1 AND bucket IN ({oldest}) RETURNING bucket, part)
+            "WITH taken AS (DELETE FROM dirty WHERE {wanted} RETURNING bucket, part)
              SELECT DISTINCT bucket, part FROM taken"
         )
     };
-    let rows = client.query(&statement, &[&level.number(), &open.timestamp(), &buckets]).await?;
+    let Portion { buckets, parts } = portion;
+    let rows = client.query(&statement, &[&level.number(), &open.timestamp(), &buckets, &parts]).await?;
     let mut marks = Marks::new();
     for row in rows {
         marks.entry(row.get::<_, Timestamp>(0).into()).or_default().insert(row.get(1));

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::load::JOINT;
+
 /// What makes two facts the same. The event's number is 0 for a reading.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
@@ -137,7 +139,7 @@ fn decimal(hash: u64, signed: bool) -> f64 {
 /// FNV-1a over the identity, then one round of splitmix64 to spread it.
 fn hash(key: &Key, salt: Salt) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ salt.seed;
-    let label = key.sensor.rsplit('.').next().unwrap_or_default();
+    let label = key.sensor.rsplit(JOINT).next().unwrap_or_default();
     let bytes = label.bytes().chain(key.metric.bytes()).chain(key.time_us.to_le_bytes());
     for byte in bytes.chain(key.event.to_le_bytes()).chain([salt.variant]) {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);

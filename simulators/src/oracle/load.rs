@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::fact::{Fact, Salt, Shape};
 use super::poison::{self, Refusal};
 
+/// Between a publisher's name and what follows in a name. No dot: RabbitMQ makes a slash of it in topics.
+pub(super) const JOINT: char = '_';
+
 /// How messages are numbered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -98,12 +101,12 @@ impl Load {
 
     /// The sensors' names begin so; no other load's do.
     pub fn prefix(&self) -> String {
-        format!("{}.", self.source)
+        format!("{}{JOINT}", self.source)
     }
 
     /// The second gateway's name.
     pub fn echo_source(&self) -> String {
-        format!("{}.b", self.source)
+        format!("{}{JOINT}b", self.source)
     }
 
     pub fn plan(&self) -> Plan {
@@ -328,7 +331,7 @@ mod tests {
             seqs.sort_unstable();
             seqs
         };
-        for source in ["plan", "plan.b"] {
+        for source in ["plan", "plan_b"] {
             let seqs = of(source);
             assert_eq!(seqs, (1..=seqs.len() as i64).collect::<Vec<_>>(), "{source}");
         }

@@ -1,6 +1,7 @@
 //! Messages that must be refused, each with the reason that must be kept.
 
 use super::fact::{Fact, Salt, Shape};
+use super::load::JOINT;
 
 /// What must become of a refused message: the reason, and how many of its readings; 0 is the whole message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,11 +34,11 @@ pub(super) fn make(
     facts: Vec<Fact>,
 ) -> (Poison, Vec<Fact>) {
     let senml = format!("city/senml/{source}/bad");
-    let register = format!("city/water/{source}.bad/register");
+    let register = format!("city/water/{source}{JOINT}bad/register");
     let record = |name: &str, time_s: i64| {
         format!(r#"[{{{number}"bn":"{name}:","bt":{time_s},"n":"level","u":"m","v":{n}}}]"#).into_bytes()
     };
-    let name = format!("{source}.bad");
+    let name = format!("{source}{JOINT}bad");
     let one = |reason, topic, payload| Poison {
         topic,
         payload,

@@ -7,6 +7,7 @@ use anyhow::Context;
 use jiff::{Timestamp, tz::TimeZone};
 use tokio_postgres::{Client, Row};
 
+use super::load::JOINT;
 use super::rollup::{Interval, Rollup, Sample};
 
 /// A series, by its name.
@@ -124,7 +125,7 @@ impl Scope {
     fn has_topic(&self, topic: &str) -> bool {
         let mine = |level: &str| {
             let rest = level.strip_prefix(self.source.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(JOINT))
         };
         self.source.is_empty() || topic.split('/').any(mine)
     }
@@ -155,7 +156,7 @@ impl Tables {
     async fn in_snapshot(client: &Client, scope: &Scope) -> anyhow::Result<Tables> {
         let mut tables =
             Tables { totals: Totals::read(client, scope.sources.as_deref()).await?, ..Tables::default() };
-        let prefix = if scope.source.is_empty() { String::new() } else { format!("{}.", scope.source) };
+        let prefix = if scope.source.is_empty() { String::new() } else { format!("{}{JOINT}", scope.source) };
         let mut names: HashMap<i32, Name> = HashMap::new();
         let query = "SELECT id, sensor, metric, kind, interval_s FROM series WHERE starts_with(sensor, $1)";
         for row in client.query(query, &[&prefix]).await? {
@@ -302,7 +303,7 @@ const LATE: i32 = 1 << 4;
 impl Tables {
     /// The first thing in which two loads of one seed differ, but for the names of their publishers.
     pub fn difference(&self, other: &Tables) -> Option<String> {
-        let label = |name: &Name| format!("{} {}", name.0.rsplit('.').next().unwrap_or_default(), name.1);
+        let label = |name: &Name| format!("{} {}", name.0.rsplit(JOINT).next().unwrap_or_default(), name.1);
         let facts = |tables: &Tables| -> BTreeMap<String, String> {
             let text =
                 |stored: &Stored| format!("{:?} {}", stored.value.map(f64::to_bits), stored.quality & !LATE);

@@ -62,7 +62,7 @@ mod scenarios {
         async fn fresh_is_there(&self) -> anyhow::Result<()> {
             self.publisher.publish_fresh(&self.ledger).await?;
             let query = "SELECT FROM reading r JOIN series s ON s.id = r.series_id
-                 WHERE s.sensor = 'forgetting.fresh' LIMIT 1";
+                 WHERE s.sensor = 'forgetting_fresh' LIMIT 1";
             let there = async || Ok(self.apart.city.database().query_opt(query, &[]).await?);
             self.apart.city.eventually("the fresh reading", there).await?;
             Ok(())

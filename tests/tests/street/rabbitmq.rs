@@ -25,6 +25,7 @@ async fn crash(storage: Storage) -> anyhow::Result<()> {
     let mut rabbitmq = RabbitMq::start(folder.path(), Queue::Quorum)?;
     let city = Plan::up(storage).args(&["--broker-url", &rabbitmq.url()]).start().await?;
     ensure!(!city.mqtt_url().contains(":screenline@"), "the ready file shows the broker's password");
+    ensure!(city.log().contains("it changes a topic that has a dot"), "{}", city.log());
     // RabbitMQ notes a new quorum queue half a second after its making; killed before that it comes back without it.
     tokio::time::sleep(Duration::from_secs(5)).await;
 

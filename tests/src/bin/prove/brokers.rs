@@ -2,6 +2,7 @@
 //! counts acknowledgements; the broker is killed under its load and started again; the subscriber comes back.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ pub struct Args {
     /// Seconds of load before the kill
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// Only brokers whose name contains this
+    #[arg(long, default_value = "")]
+    only: String,
     /// Print one JSON object a run
     #[arg(long)]
     json: bool,
@@ -34,6 +38,9 @@ const IN_FLIGHT: u16 = 1_000;
 const QUIET: Duration = Duration::from_secs(4);
 /// RabbitMQ notes a new quorum queue half a second after its making, and forgets it when it is killed before.
 const SETTLED: Duration = Duration::from_secs(5);
+
+/// A RabbitMQ that listens still hangs up for a while, until its queues have a leader.
+const READY: Duration = Duration::from_secs(60);
 
 /// A broker and how it is configured.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +66,16 @@ const KINDS: [Kind; 6] = [
     Kind::RabbitMq(Queue::Quorum),
 ];
 
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Mosquitto { name, .. } => write!(f, "mosquitto {name}"),
+            Kind::RabbitMq(Queue::Classic) => f.write_str("rabbitmq classic queue"),
+            Kind::RabbitMq(Queue::Quorum) => f.write_str("rabbitmq quorum queue"),
+        }
+    }
+}
+
 /// What one run showed.
 #[derive(Debug, Serialize)]
 struct Loss {
@@ -77,7 +94,7 @@ struct Loss {
 /// A broker cannot be started.
 pub async fn run(args: Args) -> anyhow::Result<bool> {
     let mut holds = true;
-    for kind in KINDS {
+    for kind in KINDS.into_iter().filter(|kind| kind.to_string().contains(&args.only)) {
         if matches!(kind, Kind::RabbitMq(_)) && !RabbitMq::is_installed() {
             say("no RabbitMQ here: see deploy/setup --for test");
             continue;
@@ -144,29 +161,37 @@ impl Running {
 
 async fn measure(kind: Kind, load: Duration, folder: &Path) -> anyhow::Result<Loss> {
     let mut broker = block_in_place(|| Running::start(kind, folder))?;
-    subscribe(&broker).await?;
+    patiently(async || subscribe(&broker).await).await.context("the subscriber's session")?;
     sleep(SETTLED).await;
     let (mut acknowledged, events) = publish(&broker, load).await?;
     block_in_place(|| broker.end(kind))?;
     let killed = Instant::now();
     acknowledged.extend(last(events).await);
     block_in_place(|| broker.restart())?;
-    let (session_kept, came) = collect(&broker).await?;
+    let (session_kept, came) =
+        patiently(async || collect(&broker).await).await.context("the subscriber's return")?;
 
     let lost: Vec<&(u64, Instant)> =
         acknowledged.iter().filter(|(number, _)| !came.contains(number)).collect();
     let oldest = lost.iter().map(|(_, at)| *at).min();
     Ok(Loss {
-        broker: match kind {
-            Kind::Mosquitto { name, .. } => format!("mosquitto {name}"),
-            Kind::RabbitMq(queue) => format!("RabbitMQ {queue:?} queue").to_lowercase(),
-        },
+        broker: kind.to_string(),
         acknowledged: acknowledged.len(),
         lost: lost.len(),
         session_kept,
         per_second: (acknowledged.len() as f64 / load.as_secs_f64()) as u64,
         window_s: oldest.map_or(0.0, |at| killed.duration_since(at).as_secs_f64()),
     })
+}
+
+async fn patiently<T>(mut attempt: impl AsyncFnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let deadline = Instant::now() + READY;
+    loop {
+        match attempt().await {
+            Err(_) if Instant::now() < deadline => sleep(Duration::from_secs(1)).await,
+            outcome => return outcome,
+        }
+    }
 }
 
 async fn subscribe(broker: &Running) -> anyhow::Result<()> {
@@ -255,7 +280,7 @@ async fn collect(broker: &Running) -> anyhow::Result<(bool, HashSet<u64>)> {
                 }
             }
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Err(error).context("the subscriber's return"),
+            Ok(Err(error)) => return Err(error.into()),
         }
     }
 }

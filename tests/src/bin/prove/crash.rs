@@ -159,8 +159,10 @@ async fn one(site: &mut Site, broker: BrokerKind, seed: u64) -> Run {
     let mut rng = Rng::with_seed(seed);
     let durable = broker == BrokerKind::Rabbitmq;
     // Debian 12's RabbitMQ does not speak MQTT 5, which has the properties.
-    let in_properties = if durable { Numbers::Payload } else { Numbers::Properties };
-    let numbers = [Numbers::None, in_properties, Numbers::Both][rng.usize(..3)];
+    let numbers = match durable {
+        true => [Numbers::None, Numbers::Payload][rng.usize(..2)],
+        false => [Numbers::None, Numbers::Properties, Numbers::Both][rng.usize(..3)],
+    };
     let keep = if numbers != Numbers::None && rng.bool() { Keep::Committed } else { Keep::Taken };
     let fault = if durable && rng.bool() {
         Fault::of_the_broker(&mut rng, true)
