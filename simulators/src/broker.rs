@@ -1,10 +1,13 @@
 //! Where a broker is, and what it takes to be let in there.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use anyhow::{Context, ensure};
 use rumqttc::TlsConfiguration;
+use tokio::{net::TcpStream, time::timeout};
 use url::Url;
+
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A broker's address. It shows no password.
 #[derive(Clone)]
@@ -43,6 +46,16 @@ impl Broker {
     pub fn with_login(mut self, user: &str, password: &str) -> Broker {
         self.login = Some((user.to_owned(), password.to_owned()));
         self
+    }
+
+    /// Sees whether somebody listens there: connects, and hangs up.
+    ///
+    /// # Errors
+    /// Nobody does, or does not answer within five seconds.
+    pub async fn dial(&self) -> anyhow::Result<()> {
+        let connection = TcpStream::connect((self.host.as_str(), self.port));
+        timeout(DIAL_TIMEOUT, connection).await.context("no answer")??;
+        Ok(())
     }
 
     #[must_use]

@@ -10,7 +10,10 @@ use clap::Args;
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use processor::store::{self, Eraser, Erasure};
 use serde_json::json;
-use simulators::oracle::{self, Finding, Keep, Ledger, Load, Numbers, Oracle, Publisher, Report, Totals};
+use simulators::{
+    broker::Broker,
+    oracle::{self, Finding, Keep, Ledger, Load, Numbers, Oracle, Publisher, Report, Totals},
+};
 use tokio::{sync::watch, time::timeout};
 use tokio_postgres::Client;
 
@@ -75,6 +78,11 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
 async fn verify(args: &VerifyArgs, url: &str) -> anyhow::Result<ExitCode> {
     let connect = async || -> anyhow::Result<Client> { Ok(store::connect(url, "screenline-verify").await?) };
     let load = load(args)?;
+    let broker = Broker::parse(&args.broker_url)?;
+    broker
+        .dial()
+        .await
+        .with_context(|| format!("nobody listens at {broker}: name the city's broker (--broker-url)"))?;
     let folder = tempfile::tempdir().context("make a folder for the ledger")?;
     let ledger = Ledger::create(&folder.path().join("ledger"), &load)?;
     let publisher = Publisher {

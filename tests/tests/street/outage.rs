@@ -86,6 +86,7 @@ mod scenarios {
             ensure!(report.holds(), "ledger {number}:\n{report}");
         }
         let memory = memory_peak_mib(ingest.pid())?;
+        say(&format!("ingest had {memory} MiB at the highest"));
         ensure!(memory <= MEMORY_MAX_MIB, "ingest had {memory} MiB, at most {MEMORY_MAX_MIB} are promised");
         ingest.stop()?;
         apart.city.stop()?;
