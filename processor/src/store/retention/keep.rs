@@ -30,8 +30,8 @@ const BATCHES_MIN: Span = Span::Lasting(Duration::from_secs(3_600));
 const RAW: Span = Span::days(13 * 31);
 
 impl Keep {
-    /// The defaults, with `rules` in their place. A conflict is kept as long as the reading it is about, where no rule
-    /// says otherwise.
+    /// The defaults, with `rules` in their place. Where no rule names conflicts they are kept as long as all readings or all
+    /// events are, whichever is longer; a rule for some metrics does not shorten them.
     ///
     /// # Errors
     /// What cannot be kept as asked, in a sentence that says what to ask for instead.
