@@ -13,6 +13,7 @@ use processor::{
 use crate::{
     address::{Access, Address},
     canary::Depth,
+    ready,
 };
 
 #[derive(clap::Args, Clone, Debug)]
@@ -47,6 +48,11 @@ pub struct Config {
     #[arg(long, env = "SCREENLINE_SHARE", value_name = "GROUP", value_parser = group)]
     pub share: Option<String>,
 
+    /// With --share: be the one process that takes the sources which remember their senders (Sparkplug B, `hold`), because
+    /// those messages must be read in order
+    #[arg(long, env = "SCREENLINE_OWNS_SENDERS", requires = "share")]
+    pub owns_senders: bool,
+
     /// Storage level: auto (TimescaleDB where the server has it), plain, timescale
     #[arg(long, env = "SCREENLINE_STORAGE", default_value = "auto")]
     pub storage: StorageChoice,
@@ -65,12 +71,24 @@ pub struct Config {
 }
 
 impl Config {
-    /// Topic filters as they are subscribed to.
-    pub(crate) fn filters(&self, filters: Vec<String>) -> Vec<String> {
-        match &self.share {
-            Some(group) => filters.iter().map(|filter| format!("$share/{group}/{filter}")).collect(),
-            None => filters,
+    /// Topic filters as they are subscribed to, with those in `always`.
+    ///
+    /// # Errors
+    /// A source that remembers its senders would be shared with other processes.
+    pub(crate) fn filters(&self, mapping: &Mapping, always: &[&str]) -> anyhow::Result<Vec<String>> {
+        let Some(group) = &self.share else { return Ok(mapping.subscriptions(always)) };
+        let owned: Vec<String> =
+            mapping.sources().iter().filter(|source| source.is_stateful()).map(|source| source.topic.filter()).collect();
+        let all = mapping.subscriptions(always);
+        if let Some(shared) = owned.iter().find(|owned| !all.contains(owned)) {
+            anyhow::bail!(
+                "messages of {shared} must be read in order by one process, and a wider topic would share them: give \
+                 their source a topic outside of city/ and gateway/, and of the other sources"
+            );
         }
+        let shared = all.iter().filter(|filter| !owned.contains(filter));
+        let shared = shared.map(|filter| format!("$share/{group}/{filter}"));
+        Ok(shared.chain(owned.iter().filter(|_| self.owns_senders).cloned()).collect())
     }
 
     /// How long every class is kept.
@@ -113,9 +131,15 @@ pub struct Intake {
     #[arg(long, env = "SCREENLINE_NUMBERED_TOPICS", default_value = "any")]
     pub numbered_topics: NumberedTopics,
 
-    /// Mapping files or folders, in order of precedence; the built-in ones if none is given
-    #[arg(long, env = "SCREENLINE_MAPPINGS", value_delimiter = ',')]
+    /// Mapping files or folders, or the names of ready ones (`screenline mapping list`), in order of precedence; without
+    /// any, those for topics below city/. A change of a file is taken while running
+    #[arg(long, env = "SCREENLINE_MAPPINGS", value_delimiter = ',', value_name = "FILE|DIR|NAME")]
     pub mappings: Vec<PathBuf>,
+
+    /// Folder for the keys of pseudonyms, which a mapping may ask for: one a day, destroyed a day later. All processes
+    /// that ingest share it
+    #[arg(long, env = "SCREENLINE_PSEUDONYM_KEYS", value_name = "DIR")]
+    pub pseudonym_keys: Option<PathBuf>,
 }
 
 impl Intake {
@@ -123,8 +147,36 @@ impl Intake {
     ///
     /// # Errors
     /// A file cannot be read, or is wrong: file, line and what was expected.
-    pub fn mapping(&self) -> Result<Mapping, MappingError> {
-        if self.mappings.is_empty() { Mapping::parse(&BUILT_IN) } else { Mapping::load(&self.mappings) }
+    pub fn mapping(&self) -> anyhow::Result<Mapping> {
+        let texts = self.mapping_texts()?;
+        let texts: Vec<_> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let mapping = Mapping::parse(&texts)?;
+        self.check(&mapping)?;
+        Ok(mapping)
+    }
+
+    /// The files' names and texts, in order of precedence.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(crate) fn mapping_texts(&self) -> Result<Vec<(String, String)>, MappingError> {
+        let city: Vec<PathBuf> = ready::CITY.iter().map(PathBuf::from).collect();
+        ready::texts(if self.mappings.is_empty() { &city } else { &self.mappings })
+    }
+
+    /// Whether a mapping can be used with the other settings.
+    ///
+    /// # Errors
+    /// It asks for pseudonyms, and there is no place for their keys.
+    pub(crate) fn check(&self, mapping: &Mapping) -> anyhow::Result<()> {
+        let source = mapping.sources().iter().find(|source| !source.secrets.opened.is_empty());
+        if let (Some(source), None) = (source, &self.pseudonym_keys) {
+            anyhow::bail!(
+                "source {:?} asks for pseudonyms: say where their keys are kept, with --pseudonym-keys DIR",
+                source.name
+            );
+        }
+        Ok(())
     }
 
     /// What is asked of readings.
@@ -136,12 +188,6 @@ impl Intake {
         }
     }
 }
-
-const BUILT_IN: [(&str, &str); 3] = [
-    ("senml.toml", include_str!("../../deploy/mappings/senml.toml")),
-    ("traffic-passages.toml", include_str!("../../deploy/mappings/traffic-passages.toml")),
-    ("water-registers.toml", include_str!("../../deploy/mappings/water-registers.toml")),
-];
 
 /// Which MQTT version to speak.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -186,11 +232,6 @@ impl FromStr for NumberedTopics {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_built_in_mappings_are_right() {
-        assert_eq!(Mapping::parse(&BUILT_IN).unwrap().sources().len(), BUILT_IN.len());
-    }
 
     #[test]
     fn a_group_is_one_topic_level() {

@@ -82,6 +82,11 @@ impl Gate {
         }
     }
 
+    /// Of the present connection, if there is one.
+    pub fn sender(&self) -> Option<Arc<Sender>> {
+        self.state().sender.clone()
+    }
+
     pub fn connected(&self, session_present: bool) -> Greeting {
         self.step(|core| core.connected(session_present))
     }

@@ -14,8 +14,10 @@
 //! - `core`: every decision: the budget, batches, the order and the fence of acknowledgements; pure
 //! - `simulation`: the core between a model broker and a model database, in any order of events; for the proof only
 //! - `gate`: the core at work between the subscriber and the pipeline
-//! - `pipeline`: decode, write, acknowledge
-//! - `positions`: the acknowledgement topic of publishers that number their messages
+//! - `pipeline`: decode, write, acknowledge; `decoder`: by which mapping and memory
+//! - [`ready`]: mappings that are part of the program; `reloading`: changed ones are taken while running
+//! - `pseudonyms`: keys that live for a day
+//! - `positions`: the acknowledgement topic of publishers that number their messages, and requests to senders
 //! - `rolling`: the roller beside them; `auditing`: the auditor; `keeping`: retention
 //! - `account`: what is missing, as gauges
 //! - `metrics`: what operators see
@@ -26,11 +28,15 @@ mod auditing;
 pub mod canary;
 pub mod config;
 mod core;
+mod decoder;
 mod gate;
 mod keeping;
 mod metrics;
 mod pipeline;
 mod positions;
+mod pseudonyms;
+pub mod ready;
+mod reloading;
 mod rolling;
 mod session;
 #[cfg(any(test, feature = "faults"))]
@@ -43,9 +49,10 @@ use std::{
 };
 
 use anyhow::Context;
-use jiff::tz::TimeZone;
+use jiff::{Timestamp, tz::TimeZone};
 use processor::{
     mapping::Mapping,
+    memory::SENDERS_MAX,
     registry::Registry,
     service::Backoff,
     store::{self, Positions, Writer},
@@ -57,8 +64,14 @@ use tracing::{info, warn};
 pub use config::{Config, Intake};
 
 use crate::{
-    core::Limits, gate::Gate, metrics::Gauges, pipeline::Pipeline, positions::Notices, session::Choice,
-    subscriber::Subscriber,
+    core::Limits,
+    decoder::Decoder,
+    gate::Gate,
+    metrics::Gauges,
+    pipeline::Pipeline,
+    positions::Notices,
+    session::Choice,
+    subscriber::{Subscriber, Subscriptions},
 };
 
 /// A running service.
@@ -77,7 +90,6 @@ pub struct Handle {
 /// The database cannot be migrated, the broker is not fit or does not let us in, or `shutdown` came first.
 pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken) -> anyhow::Result<Handle> {
     metrics::describe();
-    let mapping = Arc::new(mapping);
     let zone = TimeZone::get(&config.time_zone)
         .with_context(|| format!("{:?} is no time zone", config.time_zone))?;
     let keep = config.keep()?;
@@ -91,11 +103,17 @@ pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken
     let notices = Arc::new(Notices::default());
     notices.post(Positions::all(&client).await.context("read the positions of numbered sources")?);
     keep.store(&client).await.context("write how long rows are kept")?;
+    let mut memory = store::remembered(&client).await.context("read what is remembered of senders")?;
+    if let Some(folder) = &config.intake.pseudonym_keys {
+        memory.pseudonyms = Arc::new(pseudonyms::load(folder, Timestamp::now())?);
+    }
     drop(client);
 
     let gauges = Arc::new(Gauges::default());
     let gate = Arc::new(Gate::new(Limits::default()));
-    let subscriber = Subscriber::new(&config, &mapping, gate.clone())?;
+    let subscriptions = Arc::new(Subscriptions::new(&config, &mapping, gate.clone())?);
+    let subscriber = Subscriber::new(&config, subscriptions.clone(), gate.clone())?;
+    let decoder = Decoder::new(mapping, registry.clone(), config.intake.rules(), memory);
     let stop_polling = CancellationToken::new();
     let polling = tokio::spawn(subscriber.run(shutdown.clone(), stop_polling.clone()));
     tokio::spawn({
@@ -106,17 +124,20 @@ pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken
         }
     });
 
-    let names = mapping.sources().iter().map(|source| source.name.clone()).collect();
     let pipeline = Pipeline {
-        mapping,
-        registry: registry.clone(),
-        rules: config.intake.rules(),
-        writer: Writer::new(&config.database_url, level, registry.clone(), names),
+        decoder: decoder.clone(),
+        writer: Writer::new(&config.database_url, level, registry.clone()),
         gate: gate.clone(),
         notices: notices.clone(),
         gauges: gauges.clone(),
     };
     let flowing = tokio::spawn(pipeline.run(shutdown.clone()));
+    let intake = config.intake.clone();
+    tokio::spawn(reloading::run(intake, decoder.clone(), subscriptions, shutdown.clone()));
+    if let Some(folder) = config.intake.pseudonym_keys.clone() {
+        tokio::spawn(pseudonyms::run(folder, decoder.clone(), shutdown.clone()));
+    }
+    tokio::spawn(remind(decoder, notices.clone(), shutdown.clone()));
     let (url, behind) = (&config.database_url, Arc::new(AtomicBool::new(false)));
     let rolling = rolling::run(url.clone(), registry.clone(), zone.clone(), behind.clone(), shutdown.clone());
     let rolling = tokio::spawn(rolling);
@@ -161,6 +182,19 @@ pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken
         flowed
     });
     Ok(Handle { ready, finished })
+}
+
+/// Asks senders whose messages were missed, though nothing more of them comes.
+async fn remind(decoder: Decoder, notices: Arc<Notices>, shutdown: CancellationToken) {
+    ::metrics::gauge!("screenline_senders_remembered_limit").set(SENDERS_MAX as f64);
+    while !shutdown.is_cancelled() {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            () = shutdown.cancelled() => return,
+        }
+        notices.request(decoder.overdue(Timestamp::now().into()));
+        ::metrics::gauge!("screenline_senders_remembered").set(decoder.senders() as f64);
+    }
 }
 
 /// The database may still be starting: asked again until it answers.

@@ -88,6 +88,12 @@ pub fn describe() {
     describe_gauge!("screenline_sources_cached", "Publishers that number their messages, as remembered here");
     describe_gauge!("screenline_sources_cached_limit", "Publishers that may be remembered here");
     describe_counter!("screenline_positions_published_total", "Messages sent below screenline/ack");
+    describe_counter!("screenline_requests_published_total", "Requests to senders, such as for a Sparkplug birth");
+    describe_counter!("screenline_values_unlisted_total", "Values left out because no lookup of the mapping lists their code");
+    describe_counter!("screenline_mapping_changes_total", "Changed mappings taken while running");
+    describe_gauge!("screenline_mapping_refused", "1 while the mapping on disk is not the one in use, because it is wrong");
+    describe_gauge!("screenline_senders_remembered", "Senders of whom something is remembered between messages");
+    describe_gauge!("screenline_senders_remembered_limit", "Senders that may be remembered");
     describe_gauge!("screenline_decoded_readings", "Readings and events decoded and not yet written");
     describe_gauge!("screenline_ingest_lag_seconds", "Age of the oldest message being written");
     describe_histogram!(
@@ -116,6 +122,8 @@ pub fn count(written: &Written, processed: &Processed) {
     add("screenline_readings_rejected_total", counts.rejected);
     add("screenline_readings_late_total", counts.late);
     add("screenline_events_stored_total", written.events);
+    let unlisted: u64 = processed.fates.iter().map(|fate| u64::from(fate.unlisted)).sum();
+    counter!("screenline_values_unlisted_total").increment(unlisted);
     let path = if written.looked_up { "looked_up" } else { "direct" };
     counter!("screenline_batches_total", "path" => path).increment(1);
     for rejection in &processed.rejections {

@@ -1,7 +1,7 @@
 //! Decode, write, acknowledge. The next batch is decoded while one is written.
 
 use std::{
-    sync::{Arc, RwLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -9,13 +9,10 @@ use anyhow::Context;
 use jiff::Timestamp;
 use processor::{
     faults::{Bug, planted, point},
-    mapping::Mapping,
     model::{Batch, Time},
-    process::{Outcome, Processed, process},
-    registry::{self, Registry},
-    service::{Backoff, compute},
+    process::Outcome,
+    service::Backoff,
     store::{self, StoreError, Writer, Written},
-    validate::Rules,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -23,15 +20,14 @@ use tracing::warn;
 
 use crate::{
     core::Retry,
+    decoder::{Decoder, Read},
     gate::Gate,
     metrics::{self, Gauges},
     positions::Notices,
 };
 
 pub struct Pipeline {
-    pub mapping: Arc<Mapping>,
-    pub registry: Arc<RwLock<Registry>>,
-    pub rules: Rules,
+    pub decoder: Decoder,
     pub writer: Writer,
     pub gate: Arc<Gate>,
     pub notices: Arc<Notices>,
@@ -41,7 +37,7 @@ pub struct Pipeline {
 /// A decoded batch on its way to the tables.
 struct Decoded {
     batch: Arc<Batch>,
-    processed: Processed,
+    read: Read,
     /// As counted by the gauge; processing it again may find more.
     readings: usize,
 }
@@ -53,51 +49,28 @@ impl Pipeline {
     /// The database does not answer during the shutdown: the broker will deliver those messages again.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let (decoded, mut to_write) = mpsc::channel::<Decoded>(1); // one decoded while one is written
-        let decoder = Decoder { mapping: self.mapping, registry: self.registry, rules: self.rules };
         let decoding = {
-            let (decoder, gate, gauges) = (decoder.clone(), self.gate.clone(), self.gauges.clone());
+            let (decoder, gate, gauges) = (self.decoder.clone(), self.gate.clone(), self.gauges.clone());
             tokio::spawn(async move {
                 while let Some(batch) = gate.next_batch().await? {
                     point("ingest.batched").await?;
                     let batch = Arc::new(batch);
-                    let processed = decoder.decode(batch.clone()).await;
-                    let readings = gauges.decoded(&processed);
+                    let read = decoder.read(batch.clone()).await;
+                    let readings = gauges.decoded(&read.processed);
                     point("ingest.decoded").await?;
-                    if decoded.send(Decoded { batch, processed, readings }).await.is_err() {
+                    if decoded.send(Decoded { batch, read, readings }).await.is_err() {
                         break; // the writing side gave up
                     }
                 }
                 anyhow::Ok(())
             })
         };
-        let Pipeline { writer, gate, notices, gauges, .. } = self;
+        let Pipeline { decoder, writer, gate, notices, gauges } = self;
         let mut writing = Writing { decoder, writer, gate, notices, gauges, shutdown };
         while let Some(next) = to_write.recv().await {
             writing.write(next).await?;
         }
         decoding.await.context("the decoder panicked")?
-    }
-}
-
-/// The pure half, on every core.
-#[derive(Clone)]
-struct Decoder {
-    mapping: Arc<Mapping>,
-    registry: Arc<RwLock<Registry>>,
-    rules: Rules,
-}
-
-impl Decoder {
-    async fn decode(&self, batch: Arc<Batch>) -> Processed {
-        let decoder = self.clone();
-        let started = Instant::now();
-        let processed = compute(move || {
-            let registry = registry::read(&decoder.registry);
-            process(&batch.messages, &decoder.mapping, &registry, &decoder.rules)
-        });
-        let processed = processed.await;
-        ::metrics::histogram!("screenline_decode_seconds").record(started.elapsed().as_secs_f64());
-        processed
     }
 }
 
@@ -113,13 +86,13 @@ struct Writing {
 
 impl Writing {
     async fn write(&mut self, decoded: Decoded) -> anyhow::Result<()> {
-        let Decoded { batch, mut processed, readings } = decoded;
+        let Decoded { batch, mut read, readings } = decoded;
         let started = Instant::now();
         let oldest = batch.messages.first().map(|message| message.received_at);
         self.gauges.writing(oldest);
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
         let written = loop {
-            match store::answered(self.attempt(&batch, &mut processed)).await {
+            match store::answered(self.attempt(&batch, &mut read)).await {
                 Ok(written) => break written,
                 Err(error) => {
                     ::metrics::counter!("screenline_write_failures_total").increment(1);
@@ -134,6 +107,7 @@ impl Writing {
                 }
             }
         };
+        let processed = read.processed;
         if planted(Bug::RejectedUnacknowledged) {
             let rejected = |at: &usize| processed.fates[*at].outcome == Outcome::Rejected;
             self.gate.withhold(batch.id, (0..processed.fates.len()).filter(rejected));
@@ -144,6 +118,7 @@ impl Writing {
         if !written.positions.is_empty() {
             self.notices.post(written.positions);
         }
+        self.notices.request(processed.requests);
         ::metrics::histogram!("screenline_write_seconds").record(started.elapsed().as_secs_f64());
         if let Some(oldest) = oldest {
             let age = Time::from(Timestamp::now()).micros() - oldest.micros();
@@ -152,20 +127,20 @@ impl Writing {
         Ok(())
     }
 
-    async fn attempt(
-        &mut self,
-        batch: &Arc<Batch>,
-        processed: &mut Processed,
-    ) -> Result<Written, StoreError> {
+    async fn attempt(&mut self, batch: &Arc<Batch>, read: &mut Read) -> Result<Written, StoreError> {
         loop {
-            if !processed.proposals.is_empty() {
-                self.writer.register(&processed.proposals).await?;
-                *processed = self.decoder.decode(batch.clone()).await;
+            if !read.processed.proposals.is_empty() {
+                self.writer.register(&read.processed.proposals).await?;
+                self.decoder.again(batch.clone(), read).await;
             }
-            match self.writer.write(batch, processed).await {
+            match self.writer.write(batch, &read.processed).await {
                 Err(StoreError::Outdated) => {
                     self.writer.refresh().await?;
-                    *processed = self.decoder.decode(batch.clone()).await;
+                    self.decoder.again(batch.clone(), read).await;
+                }
+                Err(StoreError::Forgotten) => {
+                    let memory = self.writer.remembered().await?;
+                    self.decoder.anew(batch.clone(), read, memory).await;
                 }
                 outcome => return outcome,
             }

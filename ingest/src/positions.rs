@@ -1,5 +1,5 @@
-//! The acknowledgement topic: tells each publisher that numbers its messages how far they are committed, so that it may
-//! forget them. On a connection of its own, because one that also publishes may delay its acknowledgements; and nothing
+//! What we publish: the acknowledgement topic, which tells each publisher that numbers its messages how far they are
+//! committed, so that it may forget them; and requests to senders whose messages cannot be read. On a connection of its own, because one that also publishes may delay its acknowledgements; and nothing
 //! waits for it.
 
 use std::{
@@ -15,6 +15,7 @@ use std::{
 use jiff::Timestamp;
 use metrics::{counter, gauge};
 use processor::{
+    memory::Request,
     service::Backoff,
     store::{self, Position, Positions, StoreError},
 };
@@ -35,6 +36,8 @@ use crate::{
 const TOPIC: &str = "screenline/ack";
 /// Publishers remembered, some 40 MB: far more than a city has. Of one beyond, the position is told more often.
 const SOURCES_MAX: usize = 200_000;
+/// Requests that wait for a connection; of one beyond, its sender is asked later again.
+const REQUESTS_MAX: usize = 10_000;
 /// Between two rounds: a busy publisher is told once a second and not once a batch.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Two processes that commit for one publisher may overtake each other on the way to the broker; the table knows.
@@ -54,6 +57,8 @@ struct State {
     known: BTreeMap<String, Known>,
     /// Sources whose newest position is not told.
     waiting: VecDeque<String>,
+    /// What senders are to be asked, the oldest first.
+    requests: VecDeque<Request>,
 }
 
 struct Known {
@@ -70,6 +75,23 @@ impl Notices {
         }
         drop(state);
         self.posted.notify_one();
+    }
+
+    /// Takes what senders are to be asked.
+    pub fn request(&self, requests: Vec<Request>) {
+        if requests.is_empty() {
+            return;
+        }
+        let mut state = self.state();
+        state.requests.extend(requests);
+        let beyond = state.requests.len().saturating_sub(REQUESTS_MAX);
+        state.requests.drain(..beyond);
+        drop(state);
+        self.posted.notify_one();
+    }
+
+    fn next_request(&self) -> Option<Request> {
+        self.state().requests.pop_front()
     }
 
     /// The next to tell.
@@ -210,6 +232,12 @@ impl Line {
                     return pending().await; // the connection is gone, and `listen` will say so
                 }
                 counter!("screenline_positions_published_total").increment(1);
+            }
+            while let Some(Request { topic, payload }) = notices.next_request() {
+                if !sender.publish_request(topic, payload) {
+                    return pending().await;
+                }
+                counter!("screenline_requests_published_total").increment(1);
             }
             gauge!("screenline_sources_cached").set(notices.sources() as f64);
             if stopping {

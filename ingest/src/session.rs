@@ -228,6 +228,17 @@ impl Sender {
         }
     }
 
+    /// Asks for no more messages of these topics.
+    pub fn unsubscribe(&self, filters: &[String]) -> anyhow::Result<()> {
+        for filter in filters {
+            match &self.client {
+                Client::V5(client) => client.try_unsubscribe(filter.clone())?,
+                Client::V311(client) => client.try_unsubscribe(filter.clone())?,
+            }
+        }
+        Ok(())
+    }
+
     /// Acknowledges a packet of this connection. Where there is no room the connection is given up, and the broker will
     /// deliver again: waiting for room could wait for ever, because only the polling task makes some, and it may in turn
     /// be waiting to hand a message over.
@@ -261,6 +272,14 @@ impl Sender {
         }
     }
 
+    /// Publishes a message at QoS 0, as Sparkplug wants its commands. Says whether there was room for it.
+    pub fn publish_request(&self, topic: String, payload: Vec<u8>) -> bool {
+        match &self.client {
+            Client::V5(client) => client.try_publish(topic, QosV5::AtMostOnce, false, payload).is_ok(),
+            Client::V311(client) => client.try_publish(topic, QosV4::AtMostOnce, false, payload).is_ok(),
+        }
+    }
+
     /// Publishes a message at QoS 1, with its number where MQTT 5 is spoken.
     pub fn publish(&self, topic: &str, payload: Bytes, number: &Number) -> anyhow::Result<()> {
         match &self.client {
@@ -289,6 +308,11 @@ impl Sender {
     /// Comes when the connection was given up from this side.
     pub async fn given_up(&self) {
         self.void.cancelled().await;
+    }
+
+    /// The connection is of no use: another one is opened.
+    pub fn give_up(&self) {
+        self.void.cancel();
     }
 
     pub fn is_given_up(&self) -> bool {

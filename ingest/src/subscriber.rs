@@ -1,7 +1,7 @@
 //! The task that polls the connection and does nothing else.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -23,22 +23,88 @@ const ALWAYS: [&str; 2] = ["city/#", "gateway/#"];
 /// A connection that lived so long was not taken from us at once, as by another process under our client id.
 const STEADY: Duration = Duration::from_secs(30);
 
+/// The topics that we ask for, as the mapping wants them now.
+pub struct Subscriptions {
+    config: Config,
+    gate: Arc<Gate>,
+    topics: Mutex<Topics>,
+}
+
+#[derive(Default)]
+struct Topics {
+    wanted: Vec<String>,
+    /// Asked for by an earlier mapping: the broker's session keeps them until it is told.
+    unwanted: Vec<String>,
+}
+
+impl Subscriptions {
+    /// # Errors
+    /// The mapping cannot be shared as the settings say.
+    pub fn new(config: &Config, mapping: &Mapping, gate: Arc<Gate>) -> anyhow::Result<Self> {
+        let topics = Topics { wanted: config.filters(mapping, &ALWAYS)?, unwanted: Vec::new() };
+        Ok(Subscriptions { config: config.clone(), gate, topics: Mutex::new(topics) })
+    }
+
+    /// The topics of another mapping.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of(&self, mapping: &Mapping) -> anyhow::Result<Vec<String>> {
+        self.config.filters(mapping, &ALWAYS)
+    }
+
+    /// Asks for other topics from now on, on the present connection and on those to come.
+    pub fn replace(&self, filters: Vec<String>) {
+        let mut topics = self.topics();
+        let new: Vec<String> = filters.iter().filter(|new| !topics.wanted.contains(new)).cloned().collect();
+        let old = std::mem::replace(&mut topics.wanted, filters);
+        topics.unwanted.extend(old);
+        let Topics { wanted, unwanted } = &mut *topics;
+        unwanted.retain(|old| !wanted.contains(old));
+        // Where there is no room, or no connection, the next connection asks for all.
+        let Some(sender) = self.gate.sender() else { return };
+        if !new.is_empty() && sender.subscribe(&new).is_err() {
+            sender.give_up();
+            return;
+        }
+        if sender.unsubscribe(unwanted).is_ok() {
+            unwanted.clear();
+        }
+    }
+
+    fn ask(&self, sender: &Sender) -> anyhow::Result<()> {
+        let mut topics = self.topics();
+        sender.subscribe(&topics.wanted)?;
+        sender.unsubscribe(&topics.unwanted)?;
+        topics.unwanted.clear();
+        Ok(())
+    }
+
+    fn wanted(&self) -> Vec<String> {
+        self.topics().wanted.clone()
+    }
+
+    fn topics(&self) -> MutexGuard<'_, Topics> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Keeps a subscribed connection to the broker for as long as the service lives.
 pub struct Subscriber {
     address: Address,
     client_id: String,
     protocol: Protocol,
-    filters: Vec<String>,
+    subscriptions: Arc<Subscriptions>,
     gate: Arc<Gate>,
 }
 
 impl Subscriber {
-    pub fn new(config: &Config, mapping: &Mapping, gate: Arc<Gate>) -> anyhow::Result<Self> {
+    pub fn new(config: &Config, subscriptions: Arc<Subscriptions>, gate: Arc<Gate>) -> anyhow::Result<Self> {
         Ok(Subscriber {
             address: config.broker()?,
             client_id: config.client_id.clone(),
             protocol: config.broker_protocol,
-            filters: config.filters(mapping.subscriptions(&ALWAYS)),
+            subscriptions,
             gate,
         })
     }
@@ -101,15 +167,15 @@ impl Subscriber {
                         warn!(broker = %self.address, "the broker forgot our session, and with it what waited there");
                     }
                     if greeting.subscribe {
-                        sender.subscribe(&self.filters).map_err(|error| lost(&error))?;
+                        self.subscriptions.ask(sender).map_err(|error| lost(&error))?;
                     }
                 }
                 Incoming::Subscribed { granted: true } => {
-                    info!(filters = ?self.filters, "subscribed");
+                    info!(filters = ?self.subscriptions.wanted(), "subscribed");
                     self.gate.subscribed();
                 }
                 Incoming::Subscribed { granted: false } => {
-                    error!(filters = ?self.filters, "the broker does not grant QoS 1 on every topic: check its access rules");
+                    error!(filters = ?self.subscriptions.wanted(), "the broker does not grant QoS 1 on every topic: check its access rules");
                     return Err(Lost::Other("subscription refused".to_owned()));
                 }
                 Incoming::Published { topic, payload, retained, packet, number } => {

@@ -1,15 +1,37 @@
 //! Payload formats become samples: one file a format. No format panics or grows on any input.
+//!
+//! - [`json`], [`cbor`], [`csv`], [`xml`], [`influx`], [`dsmr`]: bytes become one kind of tree
+//! - [`mapped`]: the tree by the rules of a mapping, with its [`time`]s; [`held`]: what is not sent again
+//! - [`senml`], [`sparkplug`]: formats that carry their own names
+//! - [`inflate`]: compressed payloads; [`pseudonym`]: identifiers that must not be kept
 
+mod cbor;
+mod csv;
+mod dsmr;
+mod held;
+mod inflate;
+mod influx;
 mod json;
 mod mapped;
+mod pseudonym;
 mod senml;
+mod sparkplug;
+mod time;
+mod xml;
 
-use std::rc::Rc;
+use std::{borrow::Cow, fmt};
 
+use xxhash_rust::xxh3::xxh3_64;
+
+pub use held::Held;
 pub use json::Json;
+pub use pseudonym::Pseudonyms;
+pub use sparkplug::{Births, Node};
 
+use self::mapped::Around;
 use crate::{
-    mapping::{Captures, Format, Mapping, Source},
+    mapping::{Format, Mapping, Place, Source, Syntax},
+    memory::{Recall, Request, State},
     model::{Kind, Message, Number, Quality, Reason, Time, reason::Refusal},
 };
 
@@ -18,48 +40,161 @@ pub const PAYLOAD_BYTES_MAX: usize = 256 << 10;
 /// More readings than any gateway packs into one message.
 pub const SAMPLES_MAX: usize = 5_000;
 
-/// What a message said, before the registry is asked.
-#[derive(Clone, Debug, Default)]
-pub struct Decoded {
-    pub samples: Vec<Sample>,
-    /// Single readings that could not be read; their neighbours stand.
-    pub refused: Vec<Refusal>,
+/// What one message may hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// As sent, and as inflated.
+    pub payload_bytes: usize,
+    pub samples: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { payload_bytes: PAYLOAD_BYTES_MAX, samples: SAMPLES_MAX }
+    }
 }
 
 /// One value, named but not yet tied to a series.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Sample {
-    pub sensor: Rc<str>,
-    pub metric: Rc<str>,
-    pub unit: Rc<str>,
+pub struct Sample<'s> {
+    pub sensor: &'s str,
+    pub metric: &'s str,
+    /// As it was sent, in UCUM where that is known; absent: in the one that it is kept in.
+    pub unit: Option<&'s str>,
+    /// The unit that its mapping wants it kept in; absent: the registry knows.
+    pub keep: Option<&'s str>,
     pub kind: Kind,
     pub interval_s: Option<u32>,
+    /// Seconds that it speaks of, where the payload says so.
+    pub spans_s: Option<u32>,
     pub time: Time,
     pub quality: Quality,
     pub body: Body,
 }
 
+/// As `screenline mapping try` shows it: time, sensor, metric, value, unit, kind, flags.
+impl fmt::Display for Sample<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Sample { sensor, metric, time, kind, .. } = self;
+        write!(f, "{time} {sensor} {metric} ")?;
+        match &self.body {
+            Body::Value(value) => write!(f, "{value} {}", self.unit.or(self.keep).unwrap_or("-"))?,
+            Body::Event(passage) => {
+                let Passage { id, speed_kmh, length_m, on_time_s, class, tags } = passage;
+                write!(f, "id={id}")?;
+                let numbers = [("speed", speed_kmh, "km/h"), ("length", length_m, "m"), ("on", on_time_s, "s")];
+                for (name, value, unit) in numbers {
+                    value.iter().try_for_each(|value| write!(f, " {name}={value}{unit}"))?;
+                }
+                class.iter().try_for_each(|class| write!(f, " class={class}"))?;
+                tags.iter().try_for_each(|tags| write!(f, " tags={tags}"))?;
+            }
+        }
+        write!(f, " {kind}")?;
+        if let Some(seconds) = self.interval_s {
+            write!(f, "/{seconds}s")?;
+        }
+        self.quality.names().try_for_each(|name| write!(f, " {name}"))
+    }
+}
+
 #[derive(Clone, PartialEq, Debug)]
 pub enum Body {
     Value(f64),
-    Event {
-        id: i64,
-        speed_kmh: Option<f64>,
-        length_m: Option<f64>,
-        on_time_s: Option<f64>,
-        class: Option<Box<str>>,
-    },
+    Event(Passage),
+}
+
+/// One passage or pulse, as it was measured.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Passage {
+    pub id: i64,
+    pub speed_kmh: Option<f64>,
+    pub length_m: Option<f64>,
+    pub on_time_s: Option<f64>,
+    pub class: Option<Box<str>>,
+    /// A JSON object of texts.
+    pub tags: Option<Box<str>>,
+}
+
+/// Takes what a message says, one sample at a time; an error refuses that sample alone.
+pub type Take<'t> = &'t mut dyn FnMut(Sample<'_>) -> Result<(), Refusal>;
+
+/// What was found in a message so far.
+pub struct Found<'f> {
+    take: Take<'f>,
+    limit: usize,
+    /// Readings and events, the refused ones included.
+    count: usize,
+    /// Single readings that could not be read; their neighbours stand.
+    refused: Vec<Refusal>,
+    /// Values whose code no lookup lists.
+    unlisted: u32,
+    requests: Vec<Request>,
+}
+
+impl Found<'_> {
+    fn is_full(&self) -> bool {
+        self.limit < self.count
+    }
+
+    fn push(&mut self, sample: Sample<'_>) {
+        self.count += 1;
+        if !self.is_full()
+            && let Err(refusal) = (self.take)(sample)
+        {
+            self.refused.push(refusal);
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        self.count += 1;
+        if !self.is_full() {
+            self.refused.push(refusal);
+        }
+    }
 }
 
 /// What a message is, and what it said.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Verdict {
     /// Index of the mapping's source that took it, or that would have.
     pub source: Option<usize>,
     /// As the transport or the payload numbered it.
     pub number: Option<Number>,
-    /// Or the reason why nothing of the message can be used.
-    pub decoded: Result<Decoded, Refusal>,
+    /// Of what its mapping tells messages apart by: two with one identity are one.
+    pub identity: Option<u64>,
+    /// Readings and events found, the refused ones included.
+    pub count: usize,
+    pub refused: Vec<Refusal>,
+    /// Values whose code no lookup lists.
+    pub unlisted: u32,
+    /// The reason why nothing of the message can be used: what was taken of it must be given up.
+    pub refusal: Option<Refusal>,
+    pub kept: Kept,
+    /// What a sender must be asked.
+    pub requests: Vec<Request>,
+}
+
+/// What may be kept of a payload.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub enum Kept {
+    #[default]
+    Whole,
+    /// As JSON, without its secrets.
+    Without(Vec<u8>),
+    /// It has secrets, and cannot be read to take them out.
+    Nothing,
+}
+
+impl Kept {
+    /// The payload as it may be kept.
+    pub fn of<'p>(&'p self, payload: &'p [u8]) -> Option<&'p [u8]> {
+        match self {
+            Kept::Whole => Some(payload),
+            Kept::Without(payload) => Some(payload),
+            Kept::Nothing => None,
+        }
+    }
 }
 
 /// Gateways with a login of their own publish below `gateway/<name>/`; what follows is the topic that is mapped.
@@ -88,63 +223,228 @@ fn leading_number(payload: &[u8]) -> Option<Number> {
     }
 }
 
-/// Decodes one message by the first source that takes it.
-pub fn message(message: &Message, mapping: &Mapping) -> Verdict {
-    let (_, topic) = gateway(&message.topic);
-    let mut routes = mapping.routes(topic).peekable();
-    let mut verdict = Verdict {
-        source: routes.peek().map(|(index, ..)| *index),
-        number: message.number.clone().or_else(|| leading_number(&message.payload)),
-        decoded: Ok(Decoded::default()),
-    };
-    verdict.decoded = decode(message, routes, &mut verdict);
-    verdict
+/// How a city reads messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Decoder<'d> {
+    pub mapping: &'d Mapping,
+    pub limits: Limits,
+    pub pseudonyms: &'d Pseudonyms,
 }
 
-fn decode<'m, 't>(
-    message: &Message,
-    routes: impl Iterator<Item = (usize, &'m Source, Captures<'m, 't>)>,
-    verdict: &mut Verdict,
-) -> Result<Decoded, Refusal> {
-    if message.payload.len() > PAYLOAD_BYTES_MAX {
-        let detail = format!("{} bytes, the limit is {PAYLOAD_BYTES_MAX}", message.payload.len());
-        return Err(Refusal::new(Reason::TooLarge, detail));
+impl Decoder<'_> {
+    /// Decodes one message by the first source that takes it. `recall` holds what came before it, where its source
+    /// reads by that.
+    pub fn decode(&self, message: &Message, recall: Option<&mut Recall<'_>>, take: Take<'_>) -> Verdict {
+        let (_, topic) = gateway(&message.topic);
+        let number = message.number.clone().or_else(|| leading_number(&message.payload));
+        let mut verdict = Verdict { number, ..Verdict::default() };
+        let mut found = Found {
+            take,
+            limit: self.limits.samples,
+            count: 0,
+            refused: Vec::new(),
+            unlisted: 0,
+            requests: Vec::new(),
+        };
+        let mut outcome = self.read(message, topic, recall, &mut verdict, &mut found);
+        let Found { limit, count, refused, unlisted, requests, .. } = found;
+        if outcome.is_ok() && limit < count {
+            let detail = format!("more than {limit} readings in one message");
+            outcome = Err(Refusal::new(Reason::TooManyReadings, detail));
+        }
+        match outcome {
+            Ok(()) => (verdict.count, verdict.refused, verdict.unlisted) = (count, refused, unlisted),
+            Err(refusal) => verdict.refusal = Some(refusal),
+        }
+        verdict.requests = requests;
+        verdict
     }
-    if verdict.source.is_none() {
-        return Err(Refusal::new(Reason::NoMapping, "no source of the mapping takes this topic"));
+
+    fn read(
+        &self,
+        message: &Message,
+        topic: &str,
+        recall: Option<&mut Recall<'_>>,
+        verdict: &mut Verdict,
+        found: &mut Found<'_>,
+    ) -> Result<(), Refusal> {
+        let mut routes = self.mapping.routes(topic).peekable();
+        verdict.source = routes.peek().map(|(index, ..)| *index);
+        if self.limits.payload_bytes < message.payload.len() {
+            verdict.kept = self.unread(topic);
+            let (bytes, limit) = (message.payload.len(), self.limits.payload_bytes);
+            return Err(Refusal::new(Reason::TooLarge, format!("{bytes} bytes, the limit is {limit}")));
+        }
+        let mut unreadable = None;
+        let mut tree: Option<(&Syntax, Json<'_>)> = None;
+        let inflated;
+        let bytes = match routes.peek() {
+            Some((_, source, _)) if source.decompress => {
+                match inflate::inflated(&message.payload, self.limits.payload_bytes) {
+                    Ok(bytes) => {
+                        inflated = bytes;
+                        &*inflated
+                    }
+                    Err(refusal) => {
+                        verdict.kept = self.unread(topic);
+                        return Err(refusal);
+                    }
+                }
+            }
+            _ => &message.payload,
+        };
+        for (index, source, captures) in routes {
+            let Some(syntax) = source.syntax() else {
+                verdict.source = Some(index);
+                if let Format::Sparkplug(rules) = &source.format {
+                    return sparkplug::read(rules, topic, bytes, message, self.node(index, source, topic, recall), found);
+                }
+                return Ok(());
+            };
+            if tree.as_ref().is_none_or(|(parsed, _)| *parsed != syntax) {
+                match parse(syntax, bytes) {
+                    Ok(parsed) => tree = Some((syntax, parsed)),
+                    // Another source for the topic may read another syntax.
+                    Err(refusal) => {
+                        unreadable.get_or_insert(refusal);
+                        continue;
+                    }
+                }
+            }
+            let Some((_, payload)) = &mut tree else { continue };
+            let holds = |condition: &crate::mapping::Condition| condition.holds(&Place::of(payload));
+            if !source.conditions.iter().all(holds) {
+                continue;
+            }
+            verdict.source = Some(index);
+            let dropped = source.drop_if.iter().any(holds);
+            if !source.secrets.is_empty() {
+                hide(source, payload);
+                let text = serde_json::to_vec(payload).unwrap_or_default(); // a tree of texts and numbers
+                verdict.kept = Kept::Without(text);
+            }
+            if let (None, Some(rule)) = (&verdict.number, &source.number) {
+                verdict.number = rule.find(&captures, payload);
+            }
+            if dropped {
+                return Ok(());
+            }
+            verdict.identity = identity(source, payload);
+            return match &source.format {
+                Format::Senml(rules) => senml::read(rules, payload, message.received_at, found),
+                Format::Mapped(rules) => {
+                    let state = recall.filter(|_| source.is_stateful());
+                    let held = state.map(|recall| recall.state(index, source, topic));
+                    let mut around = Around {
+                        message,
+                        captures: &captures,
+                        identity: verdict.identity,
+                        has_secrets: !source.secrets.is_empty(),
+                        pseudonyms: self.pseudonyms,
+                        held: held.and_then(State::held),
+                    };
+                    mapped::read(rules, payload, &mut around, found)
+                }
+                Format::Ignore | Format::Sparkplug(_) => Ok(()), // they have no syntax
+            };
+        }
+        verdict.kept = self.unread(topic);
+        Err(match (unreadable, verdict.source) {
+            (Some(refusal), _) => refusal,
+            (None, None) => Refusal::new(Reason::NoMapping, "no source of the mapping takes this topic"),
+            (None, Some(_)) => {
+                Refusal::new(Reason::NoMapping, "no `where` of the sources for this topic holds")
+            }
+        })
     }
-    let payload = Json::parse(&message.payload)?;
-    for (index, source, captures) in routes {
-        if !source.conditions.iter().all(|condition| condition.holds(&payload)) {
-            continue;
-        }
-        verdict.source = Some(index);
-        if let (None, Some(rule)) = (&verdict.number, &source.number) {
-            verdict.number = rule.find(&captures, &payload);
-        }
-        if source.drop_if.iter().any(|condition| condition.holds(&payload)) {
-            return Ok(Decoded::default());
-        }
-        let decoded = format(message, source, &captures, &payload)?;
-        if decoded.samples.len() + decoded.refused.len() > SAMPLES_MAX {
-            let detail = format!("more than {SAMPLES_MAX} readings in one message");
-            return Err(Refusal::new(Reason::TooManyReadings, detail));
-        }
-        return Ok(decoded);
+
+    /// What is known of the edge node that a topic names.
+    fn node<'r>(
+        &self,
+        index: usize,
+        source: &Source,
+        topic: &str,
+        recall: Option<&'r mut Recall<'_>>,
+    ) -> Option<&'r mut Node> {
+        let sender = sender(source, topic);
+        recall.map(|recall| recall.state(index, source, sender)).and_then(State::node)
     }
-    Err(Refusal::new(Reason::NoMapping, "no `where` of the sources for this topic holds"))
+
+    /// What may be kept of a payload that was not read.
+    fn unread(&self, topic: &str) -> Kept {
+        let secret = self.mapping.routes(topic).any(|(_, source, _)| !source.secrets.is_empty());
+        if secret { Kept::Nothing } else { Kept::Whole }
+    }
 }
 
-fn format(
-    message: &Message,
-    source: &Source,
-    captures: &Captures<'_, '_>,
-    payload: &Json<'_>,
-) -> Result<Decoded, Refusal> {
+/// Who sends on a topic, as far as what came before counts: an edge node and its devices are one.
+pub fn sender<'t>(source: &Source, topic: &'t str) -> Cow<'t, str> {
     match &source.format {
-        Format::Json(rules) => mapped::samples(rules, captures, payload, message),
-        Format::Senml(rules) => senml::samples(rules, payload, message.received_at),
+        Format::Sparkplug(_) => sparkplug::sender(topic).map_or(Cow::Borrowed(topic), Cow::Owned),
+        _ => Cow::Borrowed(topic),
     }
+}
+
+fn parse<'a>(syntax: &Syntax, payload: &'a [u8]) -> Result<Json<'a>, Refusal> {
+    match syntax {
+        Syntax::Json => Json::parse(payload),
+        Syntax::Cbor => cbor::parse(payload),
+        Syntax::Number => scalar(payload),
+        Syntax::Csv(rules) => csv::parse(payload, rules),
+        Syntax::Xml => xml::parse(payload),
+        Syntax::Influx => influx::parse(payload),
+        Syntax::Dsmr => dsmr::parse(payload),
+    }
+}
+
+/// A payload that is one value: a number or a text; an empty one is null, as a broker's retained message is cleared.
+fn scalar(payload: &[u8]) -> Result<Json<'_>, Refusal> {
+    let text = text(payload)?.trim();
+    Ok(match (text.is_empty(), text.parse::<i64>(), text.parse::<f64>()) {
+        (true, ..) => Json::Null,
+        (_, Ok(value), _) => Json::Int(value),
+        (_, _, Ok(value)) if value.is_finite() => Json::Float(value),
+        _ => Json::Text(Cow::Borrowed(text)),
+    })
+}
+
+fn text(payload: &[u8]) -> Result<&str, Refusal> {
+    std::str::from_utf8(payload).map_err(|error| {
+        Refusal::new(Reason::NotUtf8, format!("byte {} is not UTF-8", error.valid_up_to()))
+    })
+}
+
+/// Takes out what must leave no trace, and shuts away what may leave as a pseudonym.
+fn hide(source: &Source, payload: &mut Json<'_>) {
+    for path in &source.secrets.opened {
+        path.replace(payload, &mut |node| {
+            Some(match node {
+                Json::Text(text) => Json::Secret(text),
+                Json::Int(number) => Json::Secret(Cow::Owned(number.to_string())),
+                _ => Json::Null,
+            })
+        });
+    }
+    for path in &source.secrets.removed {
+        path.replace(payload, &mut |node| match node {
+            secret @ Json::Secret(_) => Some(secret),
+            _ => None,
+        });
+    }
+}
+
+/// A hash of what the source's `dedup` names; `None` where nothing of it is there.
+fn identity(source: &Source, payload: &Json<'_>) -> Option<u64> {
+    let place = Place::of(payload);
+    let mut text = source.name.to_string();
+    let mut any = false;
+    for path in &source.dedup {
+        let node = path.find(&place).filter(|node| **node != Json::Null);
+        any |= node.is_some();
+        text.push('\n');
+        node.iter().for_each(|node| text.push_str(&node.to_string()));
+    }
+    any.then(|| xxh3_64(text.as_bytes()))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! - [`mapping`]: which topics and payloads become which series (TOML)
 //! - [`registry`]: the sensors and series a city knows
 //! - [`decode`]: a payload becomes readings
+//! - [`memory`]: what is remembered of senders whose messages cannot be read alone
 //! - [`validate`]: times and ranges become quality flags or a reason to refuse
 //! - [`process`](fn@process): both, for a batch, on every core
 //! - [`store`]: connect, migrate, write a batch in one transaction, read it back
@@ -22,6 +23,8 @@ pub mod mapping;
 pub mod registry;
 
 pub mod decode;
+
+pub mod memory;
 
 pub mod validate;
 

@@ -23,4 +23,4 @@ pub use reason::Reason;
 pub use series::{Kind, Proposal, Series, SeriesId};
 pub use span::Span;
 pub use state::State;
-pub use time::Time;
+pub use time::{Fold, Time};

@@ -1,16 +1,22 @@
 //! Decode and validate a batch, on every core. Pure: a bad message becomes a rejection, never an error.
 
-use std::{collections::HashSet, rc::Rc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    decode::{self, Body, Sample, Verdict},
+    decode::{Body, Decoder, Kept, Sample, Verdict},
     mapping::Mapping,
+    memory::{self, Change, Memory, Recall, Request},
     model::{
         Event, Kind, Message, MetricName, Number, Proposal, Quality, Reading, Reason, SensorId, Series,
-        reason::Refusal, unit,
+        reason::Refusal,
+        unit::{self, Conversion},
     },
     registry::{Admission, Registry, SERIES_MAX},
     validate::{self, Rules},
@@ -27,6 +33,13 @@ pub struct Processed {
     pub rejections: Vec<Rejection>,
     /// What became of each message, in order of arrival.
     pub fates: Vec<Fate>,
+    /// What is remembered from now on of senders whose messages cannot be read alone; the same whatever the registry
+    /// knows.
+    pub changes: Vec<Change>,
+    /// What senders must be asked once the batch is committed.
+    pub requests: Vec<Request>,
+    /// The names of the mapping's sources.
+    pub sources: Arc<[Arc<str>]>,
     /// Of the registry that decided it.
     pub registry_version: i64,
 }
@@ -38,9 +51,15 @@ pub struct Fate {
     pub source: Option<u16>,
     /// As its publisher counted it, where that may be believed.
     pub number: Option<Number>,
+    /// Two messages with one identity are one.
+    pub identity: Option<u64>,
     pub outcome: Outcome,
     /// Readings and events found in it, the refused ones included.
     pub decoded: u32,
+    /// Values left out because no lookup lists their code.
+    pub unlisted: u32,
+    /// What may be kept of the payload.
+    pub kept: Kept,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +78,7 @@ pub struct Rejection {
     pub message: u32,
     pub reason: Reason,
     pub detail: String,
+    /// Of the payload as it may be kept; of one that may not, with the city's salt.
     pub sha256: [u8; 32],
     /// Readings refused; 0 where the whole message was.
     pub readings: u32,
@@ -74,6 +94,7 @@ const CHUNK_MESSAGES: usize = 128;
 /// ```
 /// use processor::{
 ///     mapping::Mapping,
+///     memory::Memory,
 ///     model::{Message, Time},
 ///     process,
 ///     registry::{Admission, Registry},
@@ -100,32 +121,81 @@ const CHUNK_MESSAGES: usize = 128;
 ///     message(r#"{"time":"2024-01-01T00:00:00Z","register_m3":8690.735}"#),
 ///     message(r#"{"time":"0001-01-01T00:00:00Z","register_m3":8690.735}"#),
 /// ];
-/// let said = process(&messages, &mapping, &Registry::new(Admission::Open), &Rules::default());
+/// let registry = Registry::new(Admission::Open);
+/// let said = process(&messages, &mapping, &registry, &Rules::default(), &Memory::default());
 /// // An open registry takes the meter in; a reading of the year 1 is refused, and its neighbour is not.
 /// assert_eq!(said.proposals[0].sensor.as_str(), "WM-101");
 /// assert_eq!(said.rejections[0].reason.as_str(), "before_2000");
 /// # Ok::<(), processor::mapping::MappingError>(())
 /// ```
-pub fn process(messages: &[Message], mapping: &Mapping, registry: &Registry, rules: &Rules) -> Processed {
-    let chunks: Vec<Processed> = messages
-        .par_chunks(CHUNK_MESSAGES)
-        .enumerate()
-        .map(|(i, chunk)| Chunk::new(registry, rules).process(i * CHUNK_MESSAGES, chunk, mapping))
+pub fn process(
+    messages: &[Message],
+    mapping: &Mapping,
+    registry: &Registry,
+    rules: &Rules,
+    memory: &Memory,
+) -> Processed {
+    let decoder = Decoder { mapping, limits: rules.limits, pseudonyms: &memory.pseudonyms };
+    let shares: Vec<Share> = share_out(messages, mapping)
+        .into_par_iter()
+        .map(|work| {
+            let mut recall = work.in_order.then(|| Recall::new(memory, mapping));
+            let chunk = Chunk::new(registry, rules, decoder);
+            let mut share = chunk.process(&work.messages, messages, recall.as_mut());
+            share.said.changes = recall.map(Recall::changes).unwrap_or_default();
+            share
+        })
         .collect();
-    merge(chunks, registry.version())
+    let mut all = merge(shares, messages.len());
+    all.sources = mapping.names().clone();
+    all.registry_version = registry.version();
+    all
 }
 
-fn merge(chunks: Vec<Processed>, registry_version: i64) -> Processed {
-    let mut all = Processed { registry_version, ..Processed::default() };
-    let mut proposed: HashSet<(SensorId, MetricName)> = HashSet::new();
-    for mut chunk in chunks {
-        chunk.proposals.retain(|p| proposed.insert((p.sensor.clone(), p.metric.clone())));
-        all.proposals.append(&mut chunk.proposals);
-        all.readings.append(&mut chunk.readings);
-        all.events.append(&mut chunk.events);
-        all.rejections.append(&mut chunk.rejections);
-        all.fates.append(&mut chunk.fates);
+/// Messages for one task, as indices in order of arrival.
+struct Work {
+    messages: Vec<u32>,
+    /// Of one sender that is remembered from one message to the next.
+    in_order: bool,
+}
+
+fn share_out(messages: &[Message], mapping: &Mapping) -> Vec<Work> {
+    let mut alone: Vec<u32> = Vec::with_capacity(messages.len());
+    let mut senders: BTreeMap<Cow<'_, str>, Vec<u32>> = BTreeMap::new();
+    let stateful = mapping.is_stateful();
+    for (i, message) in (0..).zip(messages) {
+        match stateful.then(|| memory::sender_of(mapping, &message.topic)).flatten() {
+            Some(sender) => senders.entry(sender).or_default().push(i),
+            None => alone.push(i),
+        }
     }
+    let ordered = senders.into_values().map(|messages| Work { messages, in_order: true });
+    let chunks = alone.chunks(CHUNK_MESSAGES);
+    chunks.map(|chunk| Work { messages: chunk.to_vec(), in_order: false }).chain(ordered).collect()
+}
+
+/// What one task found, and the messages that it speaks of.
+struct Share {
+    said: Processed,
+    messages: Vec<u32>,
+}
+
+fn merge(shares: Vec<Share>, messages: usize) -> Processed {
+    let mut all = Processed::default();
+    let mut proposed: HashSet<(SensorId, MetricName)> = HashSet::new();
+    let mut fates: Vec<(u32, Fate)> = Vec::with_capacity(messages);
+    for Share { mut said, messages } in shares {
+        said.proposals.retain(|p| proposed.insert((p.sensor.clone(), p.metric.clone())));
+        all.proposals.append(&mut said.proposals);
+        all.readings.append(&mut said.readings);
+        all.events.append(&mut said.events);
+        all.rejections.append(&mut said.rejections);
+        all.changes.append(&mut said.changes);
+        all.requests.append(&mut said.requests);
+        fates.extend(messages.into_iter().zip(said.fates));
+    }
+    fates.sort_by_key(|(message, _)| *message);
+    all.fates = fates.into_iter().map(|(_, fate)| fate).collect();
     all
 }
 
@@ -133,86 +203,95 @@ fn merge(chunks: Vec<Processed>, registry_version: i64) -> Processed {
 struct Chunk<'r> {
     registry: &'r Registry,
     rules: &'r Rules,
+    decoder: Decoder<'r>,
     out: Processed,
-    proposed: HashSet<(Rc<str>, Rc<str>)>,
+    proposed: HashSet<(Box<str>, Box<str>)>,
+    /// Between units that came and those of their series; a task meets few.
+    conversions: Vec<(Box<str>, Box<str>, Option<Conversion>)>,
 }
 
 impl<'r> Chunk<'r> {
-    fn new(registry: &'r Registry, rules: &'r Rules) -> Self {
-        Chunk { registry, rules, out: Processed::default(), proposed: HashSet::new() }
+    fn new(registry: &'r Registry, rules: &'r Rules, decoder: Decoder<'r>) -> Self {
+        let out = Processed::default();
+        Chunk { registry, rules, decoder, out, proposed: HashSet::new(), conversions: Vec::new() }
     }
 
-    fn process(mut self, first: usize, messages: &[Message], mapping: &Mapping) -> Processed {
-        for (i, message) in messages.iter().enumerate() {
-            let fate = self.message((first + i) as u32, message, mapping);
+    fn process(mut self, indices: &[u32], messages: &[Message], mut recall: Option<&mut Recall<'_>>) -> Share {
+        for index in indices {
+            let fate = self.message(*index, &messages[*index as usize], recall.as_deref_mut());
             self.out.fates.push(fate);
         }
-        self.out
+        Share { said: self.out, messages: indices.to_vec() }
     }
 
-    fn message(&mut self, index: u32, message: &Message, mapping: &Mapping) -> Fate {
-        let Verdict { source, number, decoded } = decode::message(message, mapping);
+    fn message(&mut self, index: u32, message: &Message, recall: Option<&mut Recall<'_>>) -> Fate {
+        let before = (self.out.readings.len(), self.out.events.len(), self.out.proposals.len());
+        let decoder = self.decoder;
+        let take = &mut |sample: Sample<'_>| self.sample(index, message, sample);
+        let Verdict { source, number, identity, count, refused, unlisted, refusal, kept, requests } =
+            decoder.decode(message, recall, take);
+        self.out.requests.extend(requests);
         let source = source.map(|index| index as u16);
         let numbered = validate::number(number, message, self.rules);
-        let (number, decoded) = match numbered {
-            Ok(number) => (number, decoded),
-            Err(refusal) => (None, Err(refusal)),
+        let (number, refusal) = match numbered {
+            Ok(number) => (number, refusal),
+            Err(mismatch) => (None, Some(mismatch)),
         };
-        let decoded = match decoded {
-            Ok(decoded) => decoded,
-            Err(refusal) => {
-                self.reject(index, message, refusal, 0);
-                return Fate { source, number, outcome: Outcome::Rejected, decoded: 0 };
-            }
-        };
-        let found = decoded.samples.len() + decoded.refused.len();
-        let mut refused = decoded.refused;
-        for sample in decoded.samples {
-            if let Err(refusal) = self.sample(index, message, sample) {
-                refused.push(refusal);
-            }
+        if let Some(refusal) = refusal {
+            self.give_up(before);
+            self.reject(index, message, refusal, &kept, 0);
+            return Fate { source, number, identity, outcome: Outcome::Rejected, decoded: 0, unlisted: 0, kept };
         }
-        self.reject_readings(index, message, refused);
-        let outcome = if found == 0 { Outcome::Ignored } else { Outcome::Accepted };
-        Fate { source, number, outcome, decoded: found as u32 }
+        self.reject_readings(index, message, refused, &kept);
+        let outcome = if count == 0 { Outcome::Ignored } else { Outcome::Accepted };
+        Fate { source, number, identity, outcome, decoded: count as u32, unlisted, kept }
     }
 
-    fn sample(&mut self, index: u32, message: &Message, mut sample: Sample) -> Result<(), Refusal> {
-        if UNIT_CHARS_MAX < sample.unit.len() || sample.unit.contains(char::is_control) {
-            let unit = sample.unit.chars().filter(|c| !c.is_control()).take(UNIT_CHARS_MAX);
-            sample.unit = unit.collect::<String>().into();
+    /// Nothing of a message can be used: what was taken of it goes.
+    fn give_up(&mut self, (readings, events, proposals): (usize, usize, usize)) {
+        self.out.readings.truncate(readings);
+        self.out.events.truncate(events);
+        for proposal in self.out.proposals.drain(proposals..) {
+            self.proposed.remove(&(proposal.sensor.as_str().into(), proposal.metric.as_str().into()));
         }
+    }
+
+    fn sample(&mut self, index: u32, message: &Message, sample: Sample<'_>) -> Result<(), Refusal> {
         if message.retained && sample.quality.intersects(Quality::TIME_SUBSTITUTED) {
             let detail = "a retained message without a time: when it was measured is not known";
             return Err(Refusal::new(Reason::BadTime, detail));
         }
         let mut quality = sample.quality | validate::time(sample.time, message.received_at, self.rules)?;
-        if self.registry.is_erased(&sample.sensor, &sample.metric, sample.time) {
+        if self.registry.is_erased(sample.sensor, sample.metric, sample.time) {
             return Err(Refusal::new(Reason::Erased, "of a sensor and a time that were erased"));
         }
-        let Some(series) = self.registry.find(&sample.sensor, &sample.metric) else {
-            validate::floor(sample.time, self.registry.gone().floor(sample.kind, &sample.metric))?;
+        let registry = self.registry;
+        let Some(series) = registry.find(sample.sensor, sample.metric) else {
+            validate::floor(sample.time, registry.gone().floor(sample.kind, sample.metric))?;
             return self.propose(&sample);
         };
-        validate::floor(series.bucket_time(sample.time), self.registry.floor(series.id))?;
-        if (series.kind == Kind::Event) != matches!(sample.body, Body::Event { .. }) {
+        validate::floor(series.bucket_time(sample.time), registry.floor(series.id))?;
+        if (series.kind == Kind::Event) != matches!(sample.body, Body::Event(_)) {
             let detail = format!("{} of {} is kept as {}", sample.metric, sample.sensor, series.kind);
             return Err(Refusal::new(Reason::KindMismatch, detail));
         }
+        quality |= validate::span(sample.spans_s, series);
         let time = sample.time;
         match sample.body {
             Body::Value(value) => {
-                let value = convert(value, &sample, series)? + 0.0; // -0 is 0: the same fact has the same bits
-                quality |= validate::range(value, series);
+                let (value, doubt) = self.convert(value, &sample, series)?;
+                let value = value + 0.0; // -0 is 0: the same fact has the same bits
+                quality = validate::range(value, series, quality) | doubt;
                 self.out.readings.push(Reading { time, value, series: series.id, quality, message: index });
             }
-            Body::Event { id, speed_kmh, length_m, on_time_s, class } => self.out.events.push(Event {
+            Body::Event(passage) => self.out.events.push(Event {
                 time,
-                id,
-                speed_kmh,
-                length_m,
-                on_time_s,
-                class,
+                id: passage.id,
+                speed_kmh: passage.speed_kmh,
+                length_m: passage.length_m,
+                on_time_s: passage.on_time_s,
+                class: passage.class,
+                tags: passage.tags,
                 series: series.id,
                 quality,
                 message: index,
@@ -221,16 +300,16 @@ impl<'r> Chunk<'r> {
         Ok(())
     }
 
-    fn propose(&mut self, sample: &Sample) -> Result<(), Refusal> {
+    fn propose(&mut self, sample: &Sample<'_>) -> Result<(), Refusal> {
         if self.registry.admission == Admission::Closed {
-            return Err(if self.registry.knows_sensor(&sample.sensor) {
+            return Err(if self.registry.knows_sensor(sample.sensor) {
                 let detail = format!("the registry knows no {} of {}", sample.metric, sample.sensor);
                 Refusal::new(Reason::UnknownSeries, detail)
             } else {
                 Refusal::new(Reason::UnknownSensor, format!("the registry does not know {}", sample.sensor))
             });
         }
-        let key = (sample.sensor.clone(), sample.metric.clone());
+        let key = (Box::from(sample.sensor), Box::from(sample.metric));
         if self.proposed.contains(&key) {
             return Ok(());
         }
@@ -244,7 +323,7 @@ impl<'r> Chunk<'r> {
         self.out.proposals.push(Proposal {
             sensor: sample.sensor.parse::<SensorId>().map_err(bad_name)?,
             metric: sample.metric.parse::<MetricName>().map_err(bad_name)?,
-            unit: sample.unit.as_ref().into(),
+            unit: self.unit_of(sample),
             kind: sample.kind,
             interval_s: sample.interval_s,
         });
@@ -252,43 +331,71 @@ impl<'r> Chunk<'r> {
         Ok(())
     }
 
+    /// The unit in which a new series is kept: the one that all series of its metric share, if what is sent converts.
+    fn unit_of(&self, sample: &Sample<'_>) -> Box<str> {
+        let wanted = sample.keep.or(sample.unit).unwrap_or("1");
+        let fits = |kept: &&str| !unit::is_known(wanted) || unit::conversion(wanted, kept).is_some();
+        match self.registry.unit_of(sample.metric).filter(fits) {
+            Some(kept) => kept.into(),
+            None => wanted.chars().filter(|c| !c.is_control()).take(UNIT_CHARS_MAX).collect(),
+        }
+    }
+
+    /// The value in its series' unit, and what is to be said against it.
+    fn convert(
+        &mut self,
+        value: f64,
+        sample: &Sample<'_>,
+        series: &Series,
+    ) -> Result<(f64, Quality), Refusal> {
+        let Some(sent) = sample.unit.or(sample.keep) else { return Ok((value, Quality::GOOD)) };
+        let known = self.conversions.iter().find(|known| *known.0 == *sent && known.1 == series.unit);
+        let conversion = match known {
+            Some((.., conversion)) => *conversion,
+            None => {
+                let conversion = unit::conversion(sent, &series.unit).filter(|_| unit::is_known(sent));
+                self.conversions.push((sent.into(), series.unit.clone(), conversion));
+                conversion
+            }
+        };
+        match conversion {
+            Some(Conversion { scale: 1.0, offset: 0.0 }) => Ok((value, Quality::GOOD)),
+            Some(conversion) => match conversion.apply(value) {
+                value if value.is_finite() => Ok((value, Quality::GOOD)),
+                value => {
+                    let detail = format!("{} is {value} in {:?}", sample.metric, series.unit);
+                    Err(Refusal::new(Reason::NotFinite, detail))
+                }
+            },
+            None if unit::is_known(sent) => {
+                let detail =
+                    format!("{} in {sent:?}, the series is kept in {:?}", sample.metric, series.unit);
+                Err(Refusal::new(Reason::UnitMismatch, detail))
+            }
+            None if *sent == *series.unit => Ok((value, Quality::UNIT_UNKNOWN)),
+            None => Ok((value, Quality::UNIT_UNKNOWN | Quality::IMPLAUSIBLE)),
+        }
+    }
+
     /// One rejection a reason: a pack of a thousand readings from next year is one line, not a thousand.
-    fn reject_readings(&mut self, index: u32, message: &Message, mut refused: Vec<Refusal>) {
+    fn reject_readings(&mut self, index: u32, message: &Message, mut refused: Vec<Refusal>, kept: &Kept) {
         refused.sort_by_key(|refusal| refusal.reason);
         for same in refused.chunk_by(|a, b| a.reason == b.reason) {
             let mut refusal = same[0].clone();
             if 1 < same.len() {
                 refusal.detail = format!("{} readings; the first: {}", same.len(), refusal.detail);
             }
-            self.reject(index, message, refusal, same.len() as u32);
+            self.reject(index, message, refusal, kept, same.len() as u32);
         }
     }
 
-    fn reject(&mut self, index: u32, message: &Message, refusal: Refusal, readings: u32) {
-        self.out.rejections.push(Rejection {
-            message: index,
-            reason: refusal.reason,
-            detail: refusal.detail,
-            sha256: Sha256::digest(&message.payload).into(),
-            readings,
-        });
-    }
-}
-
-fn convert(value: f64, sample: &Sample, series: &Series) -> Result<f64, Refusal> {
-    if *series.unit == *sample.unit {
-        return Ok(value);
-    }
-    let Some(conversion) = unit::conversion(&sample.unit, &series.unit) else {
-        let detail =
-            format!("{} in {:?}, the series is kept in {:?}", sample.metric, sample.unit, series.unit);
-        return Err(Refusal::new(Reason::UnitMismatch, detail));
-    };
-    match conversion.apply(value) {
-        value if value.is_finite() => Ok(value),
-        value => {
-            Err(Refusal::new(Reason::NotFinite, format!("{} is {value} in {:?}", sample.metric, series.unit)))
-        }
+    fn reject(&mut self, index: u32, message: &Message, refusal: Refusal, kept: &Kept, readings: u32) {
+        let sha256 = match kept.of(&message.payload) {
+            Some(payload) => Sha256::digest(payload).into(),
+            None => self.registry.gone().fingerprint(&message.payload),
+        };
+        let Refusal { reason, detail } = refusal;
+        self.out.rejections.push(Rejection { message: index, reason, detail, sha256, readings });
     }
 }
 
@@ -346,7 +453,7 @@ mod tests {
             message("city/senml/x", br#"[{"bn":"a:"}]"#),
         ];
         let registry = open_registry(&[("a", "level", "m"), ("a", "flow", "L/s")]);
-        let out = process(&messages, &mapping(), &registry, &Rules::default());
+        let out = process(&messages, &mapping(), &registry, &Rules::default(), &Memory::default());
         let reasons: Vec<_> =
             out.rejections.iter().map(|r| (r.message, r.reason.as_str(), r.readings)).collect();
         assert_eq!(
@@ -365,7 +472,7 @@ mod tests {
     #[test]
     fn a_closed_registry_refuses_what_it_does_not_know() {
         let messages = [message("city/senml/x", br#"[{"n":"a:level","v":1}]"#)];
-        let out = process(&messages, &mapping(), &Registry::new(Admission::Closed), &Rules::default());
+        let out = process(&messages, &mapping(), &Registry::new(Admission::Closed), &Rules::default(), &Memory::default());
         assert_eq!(out.rejections[0].reason, Reason::UnknownSensor);
         assert!(out.readings.is_empty() && out.proposals.is_empty());
     }
@@ -376,7 +483,7 @@ mod tests {
         let mut messages: Vec<_> =
             (0..1000).map(|i| message("city/senml/x", payload(i).as_bytes())).collect();
         messages.push(message("city/senml/x", br#"[{"n":"never:level","v":1,"t":1900000000}]"#));
-        let out = process(&messages, &mapping(), &Registry::new(Admission::Open), &Rules::default());
+        let out = process(&messages, &mapping(), &Registry::new(Admission::Open), &Rules::default(), &Memory::default());
         assert_eq!((out.readings.len(), out.proposals.len(), out.rejections.len()), (0, 7, 1));
     }
 
@@ -384,7 +491,7 @@ mod tests {
     fn a_value_is_kept_in_the_unit_of_its_series_and_flagged_out_of_range() {
         let registry = open_registry(&[("a", "speed", "km/h")]);
         let text = br#"[{"bn":"a:","n":"speed","u":"m/s","v":10},{"n":"speed","u":"m/s","v":20,"t":-1},{"n":"speed","u":"kg","v":20,"t":-2}]"#;
-        let out = process(&[message("city/senml/x", text)], &mapping(), &registry, &Rules::default());
+        let out = process(&[message("city/senml/x", text)], &mapping(), &registry, &Rules::default(), &Memory::default());
         let values: Vec<_> =
             out.readings.iter().map(|r| (r.value, r.quality.intersects(Quality::OUT_OF_RANGE))).collect();
         assert_eq!(values, [(36.0, false), (72.0, true)]);

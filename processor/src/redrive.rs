@@ -12,13 +12,14 @@ use tracing::warn;
 
 use crate::{
     mapping::Mapping,
+    memory::Memory,
     model::{Batch, BatchId, Message, Reason, Series, SeriesId},
     process::{Processed, process},
     registry::{self, Registry},
     service::{Backoff, compute},
     store::{
         City, Counts, Filter, Redriven, Rejected, RejectionState, Settlement, StoreError, Writer, connect,
-        rejected::PAYLOAD_BYTES_MAX,
+        rejected::PAYLOAD_BYTES_MAX, remembered,
     },
     validate::Rules,
 };
@@ -48,6 +49,8 @@ pub struct Street {
     pub mapping: Arc<Mapping>,
     pub registry: Arc<RwLock<Registry>>,
     pub rules: Rules,
+    /// What is remembered of senders now; a message that is tried again changes nothing of it.
+    pub memory: Arc<Memory>,
 }
 
 /// What a step did.
@@ -87,8 +90,7 @@ impl Redrive {
             outcome => drop(outcome?),
         }
         let until = client.query_one("SELECT coalesce(max(id), 0) FROM rejection", &[]).await?.get(0);
-        let sources = street.mapping.sources().iter().map(|source| source.name.clone()).collect();
-        let writer = Writer::new(url, city.level, street.registry.clone(), sources);
+        let writer = Writer::new(url, city.level, street.registry.clone());
         let filter = Filter { state: Some(RejectionState::Open), ..filter };
         Ok(Redrive { client, writer, street, filter, after: 0, until })
     }
@@ -111,6 +113,9 @@ impl Redrive {
             return Ok(Some(step));
         }
         Registry::refresh(&self.street.registry, &self.client).await?;
+        let mut memory = remembered(&self.client).await?;
+        memory.pseudonyms = self.street.memory.pseudonyms.clone();
+        self.street.memory = Arc::new(memory);
         let (batch, settlement) = again(whole);
         let batch = Arc::new(batch);
         let (processed, settled): (_, HashSet<i64>) = match dry_run {
@@ -200,7 +205,7 @@ impl Street {
         let street = self.clone();
         compute(move || {
             let registry = registry::read(&street.registry);
-            process(&batch.messages, &street.mapping, &registry, &street.rules)
+            process(&batch.messages, &street.mapping, &registry, &street.rules, &street.memory)
         })
         .await
     }

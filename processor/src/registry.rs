@@ -12,7 +12,7 @@ pub use import::{ImportError, Imported, import};
 pub use load::{read, write};
 pub use register::register;
 
-use crate::model::{Series, SeriesId, Time, series::part_of};
+use crate::model::{Series, SeriesId, Time, series::part_of, unit};
 
 /// Whether a sensor that nobody announced is taken in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +36,8 @@ pub struct Registry {
     pub admission: Admission,
     sensors: HashMap<Box<str>, Sensor>,
     by_id: HashMap<SeriesId, Series>,
+    /// The unit of each metric, of the series that came first.
+    units: HashMap<Box<str>, (SeriesId, Box<str>)>,
     gone: Gone,
     /// Of series of which more is gone than of the whole city.
     floors: HashMap<SeriesId, Time>,
@@ -57,6 +59,7 @@ impl Registry {
             admission,
             sensors: HashMap::new(),
             by_id: HashMap::new(),
+            units: HashMap::new(),
             gone: Gone::default(),
             floors: HashMap::new(),
             version: 0, // of a new database
@@ -76,6 +79,11 @@ impl Registry {
     pub fn find(&self, sensor: &str, metric: &str) -> Option<&Series> {
         let (_, id) = self.sensors.get(sensor)?.series.iter().find(|(known, _)| **known == *metric)?;
         self.by_id.get(id)
+    }
+
+    /// The unit in which the series of a metric are kept.
+    pub fn unit_of(&self, metric: &str) -> Option<&str> {
+        unit::storage(metric).or_else(|| self.units.get(metric).map(|(_, unit)| &**unit))
     }
 
     pub fn series(&self, id: SeriesId) -> Option<&Series> {
@@ -124,6 +132,11 @@ impl Registry {
         series.part = known.part;
         if !known.series.iter().any(|(_, id)| *id == series.id) {
             known.series.push((metric.into(), series.id));
+        }
+        match self.units.get_mut(metric) {
+            Some(first) if first.0 <= series.id => {}
+            Some(first) => *first = (series.id, series.unit.clone()),
+            None => drop(self.units.insert(metric.into(), (series.id, series.unit.clone()))),
         }
         self.last_id = self.last_id.max(series.id.0);
         let floor = self.gone.floor(series.kind, metric);

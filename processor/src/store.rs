@@ -20,6 +20,8 @@ mod reject;
 pub mod rejected;
 mod retention;
 mod rows;
+mod seen;
+pub(crate) mod sender;
 mod settle;
 mod suspicion;
 mod tally;
@@ -36,6 +38,7 @@ pub use partition::{days as partition_days, rolled_days};
 pub use position::{Position, Positions};
 pub use rejected::{Filter, Rejected, State as RejectionState};
 pub use retention::{Dropped, Due, Keep, KeepRule, ROWS_COUNTED_MAX, Retention, Step};
+pub use sender::load as remembered;
 pub use settle::{Redriven, Settlement};
 pub use tally::Counts;
 pub use write::{Writer, Written};
@@ -60,6 +63,9 @@ pub enum StoreError {
     /// Decided by a registry that has changed since: refresh it and process the batch again.
     #[error("the registry has changed since the batch was decoded")]
     Outdated,
+    /// Read by a memory of its senders that has changed since: take it anew and process the batch again.
+    #[error("what is remembered of a sender has changed since the batch was decoded")]
+    Forgotten,
     #[error("{0}")]
     Unfit(String),
     #[error(transparent)]

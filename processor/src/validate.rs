@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    decode,
+    decode::{self, Limits},
     model::{Message, Number, Quality, Reason, Series, Span, Time, reason::Refusal},
 };
 
@@ -20,6 +20,8 @@ pub struct Rules {
     /// Believe a message's number only below the topics of the gateway that counts: where logins guard those topics,
     /// nobody else can make a gateway forget what we do not have.
     pub numbers_below_gateway_only: bool,
+    /// What one message may hold.
+    pub limits: Limits,
 }
 
 impl Default for Rules {
@@ -28,6 +30,7 @@ impl Default for Rules {
             lateness_horizon: LATENESS_HORIZON.duration(),
             late_after: Duration::from_secs(15 * 60),
             numbers_below_gateway_only: false,
+            limits: Limits::default(),
         }
     }
 }
@@ -88,11 +91,26 @@ pub fn number(number: Option<Number>, message: &Message, rules: &Rules) -> Resul
     }
 }
 
-/// The flag that a value outside its series' range earns.
-pub fn range(value: f64, series: &Series) -> Quality {
+/// The flags of a value in a series whose range the registry knows; what a mapping said of its range stands only where
+/// the registry says nothing.
+pub fn range(value: f64, series: &Series, quality: Quality) -> Quality {
+    if series.min.is_none() && series.max.is_none() {
+        return quality;
+    }
     let above = series.min.is_none_or(|min| min <= value);
     let below = series.max.is_none_or(|max| value <= max);
-    if above && below { Quality::GOOD } else { Quality::OUT_OF_RANGE }
+    let quality = quality.without(Quality::OUT_OF_RANGE);
+    if above && below { quality } else { quality | Quality::OUT_OF_RANGE }
+}
+
+/// The flag of a reading that speaks of less time than its series' interval, by more than a tenth.
+pub fn span(sent_s: Option<u32>, series: &Series) -> Quality {
+    match (sent_s, series.interval_s) {
+        (Some(sent), Some(due)) if u64::from(sent) * 10 < u64::from(due) * 9 && series.kind.covers_interval() => {
+            Quality::PARTIAL
+        }
+        _ => Quality::GOOD,
+    }
 }
 
 #[cfg(test)]

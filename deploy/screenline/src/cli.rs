@@ -14,6 +14,7 @@ use crate::{
     audit::AuditArgs,
     erase::EraseArgs,
     gateway::GatewayArgs,
+    mapping::MappingArgs,
     rejected::RejectedArgs,
     retention::RetentionArgs,
     service::{IngestArgs, QueryArgs},
@@ -92,6 +93,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Run a gateway that keeps its messages until the city has committed them
     Gateway(GatewayArgs),
+    /// Check mappings, and try them on a payload without a broker
+    Mapping(Box<MappingArgs>),
     /// Say what came in, where it went, and what is missing, for any period
     Account(Box<AccountArgs>),
     /// Look at what was refused, try it again, or give it up

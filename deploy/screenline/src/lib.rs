@@ -4,6 +4,7 @@
 //! - [`up`] and [`demo`]: a whole [`city`], whose children the [`supervisor`] runs
 //! - [`service`]: `ingest` and `query`, each in its own process
 //! - [`replay`]: a recorded feed over MQTT; [`doctor`]: what is here and what is wrong
+//! - [`mapping`]: which payloads become which readings, tried out
 //! - [`account`]: what came in and what is missing; [`rejected`]: what was refused; both on a [`database`]
 //! - [`audit`]: are rollups true; [`retention`], [`erase`]: what goes, and why
 //! - [`paper`], [`period`]: what people look at, and the times they name
@@ -22,6 +23,7 @@ mod erase;
 mod exposition;
 mod fetch;
 mod gateway;
+mod mapping;
 mod monitor;
 mod paper;
 mod period;
@@ -74,6 +76,7 @@ pub fn run() -> ExitCode {
                 Command::Gateway(args) => {
                     Box::pin(gateway::run(args, &console)).await.map(|()| ExitCode::SUCCESS)
                 }
+                Command::Mapping(args) => mapping::run(*args, &console),
                 Command::Account(args) => Box::pin(account::run(*args)).await,
                 Command::Rejected(args) => Box::pin(rejected::run(*args, &console)).await,
                 Command::Audit(args) => Box::pin(audit::run(*args, &console)).await,

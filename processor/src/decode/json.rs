@@ -1,13 +1,20 @@
-//! JSON as a borrowed tree: one pass, no copy of a string without escapes, bounded depth, no duplicate keys.
+//! JSON as a borrowed tree: one pass, no copy of a string without escapes, bounded depth, no duplicate keys. The other
+//! syntaxes make the same tree, so that one set of rules reads them all.
 
 use std::{borrow::Cow, collections::HashSet, fmt};
 
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{
+    Serialize, Serializer,
+    de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor},
+};
 
-use crate::model::{Reason, reason::Refusal};
+use crate::{
+    mapping::{Key, Shape},
+    model::{Reason, reason::Refusal},
+};
 
 /// Deeper payloads are refused: no sensor format nests further, and recursion must end.
-const DEPTH_MAX: u8 = 16;
+pub(super) const DEPTH_MAX: u8 = 16;
 /// From this many keys on, duplicates are looked for by hash and not one by one.
 const KEYS_SEARCHED_MAX: usize = 16;
 
@@ -18,6 +25,8 @@ pub enum Json<'a> {
     Int(i64),
     Float(f64),
     Text(Cow<'a, str>),
+    /// An identifier that may leave only as a pseudonym: no name, no value and no text shows it.
+    Secret(Cow<'a, str>),
     Array(Vec<Json<'a>>),
     Object(Vec<(Cow<'a, str>, Json<'a>)>),
 }
@@ -37,11 +46,40 @@ impl<'a> Json<'a> {
         Ok(tree)
     }
 
+    /// A member of an object, or an element of a list by its index; a name on a list means its first element.
     pub fn get(&self, key: &str) -> Option<&Json<'a>> {
         match self {
             Json::Object(entries) => entries.iter().find(|(k, _)| k == key).map(|(_, value)| value),
-            Json::Array(items) => items.get(key.parse::<usize>().ok()?),
+            Json::Array(items) => match key.parse::<usize>() {
+                Ok(index) => items.get(index),
+                Err(_) => items.first()?.get(key),
+            },
             _ => None,
+        }
+    }
+
+    /// As [`get`](Self::get), with the name or the index under which it stands.
+    pub fn entry(&self, key: &str) -> Option<(Key<'_>, &Json<'a>)> {
+        match self {
+            Json::Object(entries) => {
+                entries.iter().find(|(k, _)| k == key).map(|(key, node)| (Key::Name(key), node))
+            }
+            Json::Array(items) => match key.parse::<usize>() {
+                Ok(index) => items.get(index).map(|node| (Key::Index(index), node)),
+                Err(_) => items.first()?.entry(key),
+            },
+            _ => None,
+        }
+    }
+
+    pub fn is(&self, shape: Shape) -> bool {
+        match self {
+            Json::Null => false,
+            Json::Bool(_) => shape == Shape::Bool,
+            Json::Int(_) | Json::Float(_) => shape == Shape::Number,
+            Json::Text(_) | Json::Secret(_) => shape == Shape::Text,
+            Json::Array(_) => shape == Shape::List,
+            Json::Object(_) => shape == Shape::Object,
         }
     }
 
@@ -67,6 +105,7 @@ impl<'a> Json<'a> {
             Json::Bool(_) => "a boolean",
             Json::Int(_) | Json::Float(_) => "a number",
             Json::Text(_) => "a text",
+            Json::Secret(_) => "a secret",
             Json::Array(_) => "an array",
             Json::Object(_) => "an object",
         }
@@ -82,6 +121,21 @@ impl fmt::Display for Json<'_> {
             Json::Float(value) => value.fmt(f),
             Json::Text(text) => f.write_str(text),
             other => f.write_str(other.shape()),
+        }
+    }
+}
+
+/// As JSON; a secret is null.
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Json::Null | Json::Secret(_) => serializer.serialize_unit(),
+            Json::Bool(value) => serializer.serialize_bool(*value),
+            Json::Int(value) => serializer.serialize_i64(*value),
+            Json::Float(value) => serializer.serialize_f64(*value),
+            Json::Text(text) => serializer.serialize_str(text),
+            Json::Array(items) => serializer.collect_seq(items),
+            Json::Object(entries) => serializer.collect_map(entries.iter().map(|(key, node)| (key, node))),
         }
     }
 }
@@ -172,7 +226,7 @@ impl<'de> Visitor<'de> for Depth {
         let depth = self.deeper()?;
         let mut entries: Vec<(Cow<'de, str>, Json<'de>)> = Vec::new();
         let mut seen: HashSet<Cow<'de, str>> = HashSet::new();
-        while let Some(Key(key)) = map.next_key()? {
+        while let Some(Name(key)) = map.next_key()? {
             let twice = if entries.len() < KEYS_SEARCHED_MAX {
                 entries.iter().any(|(known, _)| *known == key)
             } else {
@@ -190,27 +244,27 @@ impl<'de> Visitor<'de> for Depth {
     }
 }
 
-struct Key<'a>(Cow<'a, str>);
+struct Name<'a>(Cow<'a, str>);
 
-impl<'de> de::Deserialize<'de> for Key<'de> {
+impl<'de> de::Deserialize<'de> for Name<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-        impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = Key<'de>;
+        struct NameVisitor;
+        impl<'de> Visitor<'de> for NameVisitor {
+            type Value = Name<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
+                f.write_str("a name")
             }
 
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Borrowed(text)))
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Borrowed(text)))
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(text.to_owned())))
+            fn visit_str<E>(self, text: &str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Owned(text.to_owned())))
             }
         }
-        deserializer.deserialize_str(KeyVisitor)
+        deserializer.deserialize_str(NameVisitor)
     }
 }
 

@@ -1,6 +1,7 @@
 use std::str::FromStr;
 
-/// A topic pattern: `{name}` captures one level, `+` ignores one, a last `#` ignores all that follow.
+/// A topic pattern: `{name}` captures one level, or a part of one as in `Datastreams({id})`; `+` ignores one; a last `#`
+/// ignores all that follow, and a last `{name#}` captures them.
 #[derive(Clone, PartialEq, Debug)]
 pub struct TopicPattern {
     levels: Vec<Level>,
@@ -9,31 +10,43 @@ pub struct TopicPattern {
 #[derive(Clone, PartialEq, Debug)]
 enum Level {
     Exact(String),
-    Capture(String),
+    Capture {
+        before: String,
+        name: String,
+        after: String,
+    },
     Any,
     Rest,
+    CaptureRest(String),
 }
 
 impl TopicPattern {
     /// The levels captured, by name, in order; `None` where the topic is another.
     pub fn captures<'t>(&self, topic: &'t str) -> Option<Captures<'_, 't>> {
         let mut captured = Vec::new();
-        let mut levels = topic.split('/');
+        let mut rest = Some(topic);
         for level in &self.levels {
             match level {
                 Level::Rest => return Some(Captures(captured)),
-                Level::Any => drop(levels.next()?),
-                Level::Exact(text) if levels.next()? == text => {}
+                Level::CaptureRest(name) => {
+                    captured.push((name.as_str(), rest?));
+                    return Some(Captures(captured));
+                }
+                Level::Any => drop(next_level(&mut rest)?),
+                Level::Exact(text) if next_level(&mut rest)? == text => {}
                 Level::Exact(_) => return None,
-                Level::Capture(name) => captured.push((name.as_str(), levels.next()?)),
+                Level::Capture { before, name, after } => {
+                    let part = next_level(&mut rest)?.strip_prefix(before.as_str())?.strip_suffix(after.as_str())?;
+                    captured.push((name.as_str(), part));
+                }
             }
         }
-        levels.next().is_none().then_some(Captures(captured))
+        rest.is_none().then_some(Captures(captured))
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.levels.iter().filter_map(|level| match level {
-            Level::Capture(name) => Some(name.as_str()),
+            Level::Capture { name, .. } | Level::CaptureRest(name) => Some(name.as_str()),
             _ => None,
         })
     }
@@ -42,8 +55,8 @@ impl TopicPattern {
     pub fn filter(&self) -> String {
         let level = |level: &Level| match level {
             Level::Exact(text) => text.clone(),
-            Level::Capture(_) | Level::Any => "+".to_owned(),
-            Level::Rest => "#".to_owned(),
+            Level::Capture { .. } | Level::Any => "+".to_owned(),
+            Level::Rest | Level::CaptureRest(_) => "#".to_owned(),
         };
         self.levels.iter().map(level).collect::<Vec<_>>().join("/")
     }
@@ -65,27 +78,39 @@ impl FromStr for TopicPattern {
     fn from_str(text: &str) -> Result<Self, String> {
         let mut levels = Vec::new();
         for level in text.split('/') {
-            if levels.contains(&Level::Rest) {
+            if matches!(levels.last(), Some(Level::Rest | Level::CaptureRest(_))) {
                 return Err(format!("topic {text:?}: \"#\" must be the last level"));
             }
             levels.push(match level {
                 "+" => Level::Any,
                 "#" => Level::Rest,
-                _ => match level.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-                    Some(name) if !name.is_empty() && !name.contains(['{', '}']) => {
-                        Level::Capture(name.to_owned())
-                    }
-                    None if !level.contains(['{', '}', '+', '#']) => Level::Exact(level.to_owned()),
-                    _ => {
-                        return Err(format!(
-                            "topic {text:?}: {level:?} is neither a name, \"{{name}}\", \"+\" nor \"#\""
-                        ));
-                    }
-                },
+                _ => capture(level).ok_or_else(|| {
+                    format!("topic {text:?}: {level:?} is neither a name, \"{{name}}\", \"+\" nor \"#\"")
+                })?,
             });
         }
         Ok(TopicPattern { levels })
     }
+}
+
+fn next_level<'t>(rest: &mut Option<&'t str>) -> Option<&'t str> {
+    let topic = (*rest)?;
+    let (level, left) = topic.split_once('/').map_or((topic, None), |(level, left)| (level, Some(left)));
+    *rest = left;
+    Some(level)
+}
+
+fn capture(level: &str) -> Option<Level> {
+    const MARKS: [char; 4] = ['{', '}', '+', '#'];
+    let Some((before, rest)) = level.split_once('{') else {
+        return (!level.contains(MARKS)).then(|| Level::Exact(level.to_owned()));
+    };
+    let (name, after) = rest.split_once('}')?;
+    if let (Some(name), "", "") = (name.strip_suffix('#'), before, after) {
+        return (!name.is_empty() && !name.contains(MARKS)).then(|| Level::CaptureRest(name.to_owned()));
+    }
+    let plain = !name.is_empty() && ![before, name, after].iter().any(|text| text.contains(MARKS));
+    plain.then(|| Level::Capture { before: before.to_owned(), name: name.to_owned(), after: after.to_owned() })
 }
 
 /// The filters left when every filter that another one covers is taken out: a broker may deliver a message once
@@ -129,6 +154,12 @@ mod tests {
         assert_eq!((captures.get("id"), captures.get("metric")), (Some("L7"), Some("speed")));
         assert!(pattern.captures("city/north/L7").is_none());
         assert!(pattern.captures("city/north/L7/speed/more").is_none());
+        let part: TopicPattern = "v1.1/Datastreams({id})/Observations".parse().unwrap();
+        let captures = part.captures("v1.1/Datastreams(42)/Observations").unwrap();
+        assert_eq!((captures.get("id"), part.filter().as_str()), (Some("42"), "v1.1/+/Observations"));
+        assert!(part.captures("v1.1/Things(42)/Observations").is_none());
+        let rest: TopicPattern = "zigbee2mqtt/{device#}".parse().unwrap();
+        assert_eq!(rest.captures("zigbee2mqtt/hall/door").unwrap().get("device"), Some("hall/door"));
         assert!("a/#".parse::<TopicPattern>().unwrap().captures("a/b/c").is_some());
         assert!("a/#/b".parse::<TopicPattern>().is_err());
         assert!("a/{b".parse::<TopicPattern>().is_err());

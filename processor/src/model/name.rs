@@ -1,4 +1,4 @@
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 /// A sensor's name: 1 to 128 letters, digits, or any of `._:/-@=+~%,;#&`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -19,6 +19,22 @@ impl SensorId {
             && text.chars().take(SENSOR_CHARS_MAX + 1).count() <= SENSOR_CHARS_MAX
             && text.chars().all(allowed)
     }
+
+    /// A name that a sender gave, with what no name may hold percent-encoded.
+    pub fn adapted(text: &str) -> Cow<'_, str> {
+        if Self::allows(text) {
+            return Cow::Borrowed(text);
+        }
+        let mut name = String::with_capacity(text.len());
+        let mut bytes = [0; 4];
+        for letter in text.chars() {
+            match letter.is_alphanumeric() || "._:/-@=+~%,;#&".contains(letter) {
+                true => name.push(letter),
+                false => letter.encode_utf8(&mut bytes).bytes().for_each(|byte| name.push_str(&format!("%{byte:02X}"))),
+            }
+        }
+        Cow::Owned(name)
+    }
 }
 
 impl MetricName {
@@ -26,6 +42,15 @@ impl MetricName {
     pub fn allows(text: &str) -> bool {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:/-%".contains(&b);
         !text.is_empty() && text.len() <= METRIC_CHARS_MAX && text.bytes().all(allowed)
+    }
+
+    /// A name that a sender gave, with an underscore for what no name may hold.
+    pub fn adapted(text: &str) -> Cow<'_, str> {
+        if Self::allows(text) {
+            return Cow::Borrowed(text);
+        }
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "._:/-%".contains(c);
+        Cow::Owned(text.chars().map(|c| if allowed(c) { c } else { '_' }).collect())
     }
 }
 

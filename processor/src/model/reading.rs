@@ -25,6 +25,9 @@ pub struct Event {
     pub length_m: Option<f64>,
     pub on_time_s: Option<f64>,
     pub class: Option<Box<str>>,
+    /// A JSON object of texts that stand beside what was measured: not compared when the event comes again, because a
+    /// pseudonym's key may be gone by then.
+    pub tags: Option<Box<str>>,
     pub series: SeriesId,
     pub quality: Quality,
     pub message: u32,

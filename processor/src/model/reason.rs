@@ -3,10 +3,18 @@
 pub enum Reason {
     /// No mapping takes this topic.
     NoMapping,
-    /// More than 256 KiB of payload.
+    /// More than 256 KiB of payload, as sent or inflated.
     TooLarge,
     NotUtf8,
     NotJson,
+    /// Not CBOR, CSV, XML, line protocol, a telegram or Sparkplug B, where the mapping expects it.
+    Malformed,
+    /// A telegram whose checksum does not fit: something was changed or lost on its way.
+    BadChecksum,
+    /// Compressed, and cannot be inflated.
+    NotInflatable,
+    /// Sparkplug B data without the birth that says what it means.
+    Unborn,
     /// NaN, an infinity, or a number too large for a 64-bit float.
     NotFinite,
     /// More than 16 levels of nesting.
@@ -49,6 +57,10 @@ impl Reason {
             Reason::TooLarge => "too_large",
             Reason::NotUtf8 => "not_utf8",
             Reason::NotJson => "not_json",
+            Reason::Malformed => "malformed",
+            Reason::BadChecksum => "bad_checksum",
+            Reason::NotInflatable => "not_inflatable",
+            Reason::Unborn => "unborn",
             Reason::NotFinite => "not_finite",
             Reason::TooDeep => "too_deep",
             Reason::TooManyReadings => "too_many_readings",

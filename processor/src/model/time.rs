@@ -1,6 +1,10 @@
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{
+    Timestamp,
+    civil::DateTime,
+    tz::{Disambiguation, TimeZone},
+};
 
 /// An instant in microseconds since 1970-01-01T00:00:00Z: the resolution of the tables.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -55,6 +59,41 @@ impl Time {
     }
 }
 
+/// Which instant a local time means that comes twice, or never, when clocks change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fold {
+    Earlier,
+    Later,
+    /// None: the reading is refused.
+    Reject,
+}
+
+impl Fold {
+    /// `None` where the local time is ambiguous and that is refused, or out of range.
+    pub fn resolve(self, civil: DateTime, zone: &TimeZone) -> Option<Time> {
+        let choice = match self {
+            Fold::Earlier => Disambiguation::Earlier,
+            Fold::Later => Disambiguation::Later,
+            Fold::Reject => Disambiguation::Reject,
+        };
+        let zoned = zone.to_ambiguous_zoned(civil).disambiguate(choice).ok()?;
+        Some(zoned.timestamp().into())
+    }
+}
+
+impl FromStr for Fold {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "earlier" => Ok(Fold::Earlier),
+            "later" => Ok(Fold::Later),
+            "reject" => Ok(Fold::Reject),
+            other => Err(format!("`fold` {other:?} is none of earlier, later, reject")),
+        }
+    }
+}
+
 impl From<Timestamp> for Time {
     fn from(timestamp: Timestamp) -> Self {
         Time(timestamp.as_microsecond())
@@ -64,5 +103,23 @@ impl From<Timestamp> for Time {
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.timestamp().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hour_that_comes_twice_is_the_one_asked_for() {
+        let paris = TimeZone::get("Europe/Paris").unwrap();
+        let resolve = |fold: Fold, text: &str| {
+            fold.resolve(text.parse().unwrap(), &paris).map(|time| time.to_string())
+        };
+        let twice = "2021-10-31T02:30:00";
+        assert_eq!(resolve(Fold::Earlier, twice).as_deref(), Some("2021-10-31T00:30:00Z"));
+        assert_eq!(resolve(Fold::Later, twice).as_deref(), Some("2021-10-31T01:30:00Z"));
+        assert_eq!(resolve(Fold::Reject, twice), None);
+        assert_eq!(resolve(Fold::Reject, "2021-10-31T04:30:00").as_deref(), Some("2021-10-31T03:30:00Z"));
     }
 }

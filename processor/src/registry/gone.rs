@@ -73,7 +73,12 @@ impl Gone {
 
     /// As `erasure` names a sensor.
     pub fn hash(&self, sensor: &str) -> [u8; 32] {
-        Sha256::new().chain_update(&self.salt).chain_update(sensor).finalize().into()
+        self.fingerprint(sensor.as_bytes())
+    }
+
+    /// A fingerprint of bytes that may leave no other trace: without the city's salt nobody can look them up.
+    pub fn fingerprint(&self, bytes: &[u8]) -> [u8; 32] {
+        Sha256::new().chain_update(&self.salt).chain_update(bytes).finalize().into()
     }
 
     /// The times erased of a sensor.

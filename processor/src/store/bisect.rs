@@ -39,12 +39,14 @@ pub(super) async fn without_refused(
     rest.readings.retain(|reading| !refused.holds(reading));
     rest.events.retain(|event| !refused.holds(event));
     for (message, (number, why)) in refused.by_message {
+        let payload = &batch.messages[message as usize].payload;
+        let kept = processed.fates.get(message as usize).and_then(|fate| fate.kept.of(payload));
         let detail = if number == 1 { why } else { format!("{number} readings; the first: {why}") };
         rest.rejections.push(Rejection {
             message,
             reason: Reason::Unstorable,
             detail: Refusal::new(Reason::Unstorable, detail).detail,
-            sha256: Sha256::digest(&batch.messages[message as usize].payload).into(),
+            sha256: Sha256::digest(kept.unwrap_or_default()).into(),
             readings: number,
         });
     }

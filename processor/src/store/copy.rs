@@ -71,6 +71,18 @@ impl CopyFrames {
         }
     }
 
+    /// `text` is JSON.
+    pub fn optional_jsonb(&mut self, text: Option<&str>) {
+        match text {
+            Some(text) => {
+                self.open.put_i32(text.len() as i32 + 1);
+                self.open.put_u8(1); // the version of the format
+                self.open.put_slice(text.as_bytes());
+            }
+            None => self.open.put_i32(-1),
+        }
+    }
+
     /// Sends everything; `statement` is `COPY ... FROM STDIN (FORMAT binary)`. Returns the rows taken.
     ///
     /// # Errors

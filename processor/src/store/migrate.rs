@@ -38,7 +38,7 @@ struct Migration {
     timescale: &'static str,
 }
 
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration {
         number: 1,
         name: "street",
@@ -57,6 +57,13 @@ const MIGRATIONS: [Migration; 3] = [
         number: 3,
         name: "retention",
         common: include_str!("../../../deploy/sql/0003_retention.sql"),
+        plain: "",
+        timescale: "",
+    },
+    Migration {
+        number: 4,
+        name: "formats",
+        common: include_str!("../../../deploy/sql/0004_formats.sql"),
         plain: "",
         timescale: "",
     },

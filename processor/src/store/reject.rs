@@ -22,6 +22,8 @@ const AN_HOUR_MAX: i64 = 10_000;
 pub struct Row<'b> {
     pub rejection: &'b Rejection,
     pub message: &'b Message,
+    /// The payload as it may be kept.
+    pub payload: Option<&'b [u8]>,
     pub source: &'b str,
 }
 
@@ -37,25 +39,27 @@ pub enum Kept {
 
 /// # Errors
 /// The database fails.
-pub async fn keep(client: &Client, rows: &[Row<'_>]) -> Result<Vec<Kept>, StoreError> {
+pub async fn keep<'b>(client: &Client, rows: &[Row<'b>]) -> Result<Vec<Kept>, StoreError> {
     if rows.is_empty() {
         return Ok(Vec::new());
     }
     let kept = within_bounds(client, rows).await?;
-    let taken: Vec<&Row<'_>> =
+    let taken: Vec<&Row<'b>> =
         rows.iter().zip(&kept).filter(|(_, kept)| **kept == Kept::New).map(|(row, _)| row).collect();
     let received: Vec<_> = taken.iter().map(|row| row.message.received_at.timestamp()).collect();
     let sources: Vec<_> = taken.iter().map(|row| row.source).collect();
     let topics: Vec<_> = taken.iter().map(|row| storable(&row.message.topic)).collect();
     let reasons: Vec<_> = taken.iter().map(|row| row.rejection.reason.as_str()).collect();
     let details: Vec<_> = taken.iter().map(|row| storable(&row.rejection.detail)).collect();
-    let payload =
-        |row: &&Row<'_>| row.message.payload.slice(..row.message.payload.len().min(PAYLOAD_BYTES_MAX));
-    let payloads: Vec<_> = taken.iter().map(payload).collect();
-    let payloads: Vec<&[u8]> = payloads.iter().map(|payload| payload.as_ref()).collect();
+    let cut = |row: &&Row<'b>| {
+        let payload = row.payload.unwrap_or_default();
+        &payload[..payload.len().min(PAYLOAD_BYTES_MAX)]
+    };
+    let payloads: Vec<&[u8]> = taken.iter().map(cut).collect();
     let hashes: Vec<_> = taken.iter().map(|row| row.rejection.sha256.as_slice()).collect();
     let readings: Vec<_> = taken.iter().map(|row| row.rejection.readings as i32).collect();
-    let lengths: Vec<_> = taken.iter().map(|row| row.message.payload.len() as i64).collect();
+    let length = |row: &&Row<'_>| row.payload.unwrap_or(&row.message.payload).len() as i64;
+    let lengths: Vec<_> = taken.iter().map(length).collect();
     let retained: Vec<_> = taken.iter().map(|row| row.message.retained).collect();
     let inserted = client
         .query(

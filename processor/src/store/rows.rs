@@ -134,7 +134,7 @@ impl Fact for Reading {
 impl Fact for Event {
     const TABLE: &'static str = "event";
     const COLUMNS: &'static str =
-        "time, event_id, speed, length, on_time_s, series_id, quality, received_at, class";
+        "time, event_id, speed, length, on_time_s, series_id, quality, received_at, class, tags";
     const KEY: &'static str = "time, series_id, event_id";
     const COMPARED: &'static str = "speed, length, on_time_s, class";
     const IS_EVENT: bool = true;
@@ -157,7 +157,7 @@ impl Fact for Event {
     }
 
     fn encode(&self, received_at: Time, frames: &mut CopyFrames) {
-        frames.row(9);
+        frames.row(10);
         frames.time(self.time);
         frames.int8(self.id);
         frames.optional_float8(self.speed_kmh);
@@ -167,6 +167,7 @@ impl Fact for Event {
         frames.int4(self.quality.0);
         frames.time(received_at);
         frames.optional_text(self.class.as_deref());
+        frames.optional_jsonb(self.tags.as_deref());
     }
 
     fn kept(row: &tokio_postgres::Row) -> (Key, i64) {
@@ -178,6 +179,7 @@ impl Fact for Event {
             length_m: row.get(4),
             on_time_s: row.get(5),
             class: row.get::<_, Option<String>>(6).map(Into::into),
+            tags: None,
             quality: Quality::GOOD,
             message: 0,
         };

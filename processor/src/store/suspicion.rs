@@ -1,34 +1,28 @@
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 /// Which sources sent stored keys not long ago: the keys of their next batches are looked up at once, because a COPY
 /// that fails at its last row was paid for in full.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Suspicion {
-    /// By source, the unmapped last: batches left, and how many the next offence earns.
-    sources: Vec<(u32, u32)>,
+    /// Batches left, and how many the next offence earns. As many as a mapping has sources.
+    sources: HashMap<Arc<str>, (u32, u32)>,
 }
 
 /// A source that keeps repeating itself is tried on the fast path once in so many batches.
 const SUSPECT_BATCHES_MAX: u32 = 64;
 
 impl Suspicion {
-    pub fn new(sources: usize) -> Self {
-        Suspicion { sources: vec![(0, 1); sources] }
-    }
-
-    fn slot(&self, source: Option<u16>) -> usize {
-        source.map_or(self.sources.len() - 1, usize::from)
-    }
-
-    pub fn advises_look_up(&self, sources: &BTreeSet<Option<u16>>) -> bool {
-        sources.iter().any(|source| 0 < self.sources[self.slot(*source)].0)
+    pub fn advises_look_up(&self, sources: &BTreeSet<Arc<str>>) -> bool {
+        sources.iter().filter_map(|source| self.sources.get(source)).any(|(left, _)| 0 < *left)
     }
 
     /// After a batch whose keys were looked up.
-    pub fn learn(&mut self, sources: &BTreeSet<Option<u16>>, repeats_found: bool) {
+    pub fn learn(&mut self, sources: &BTreeSet<Arc<str>>, repeats_found: bool) {
         for source in sources {
-            let slot = self.slot(*source);
-            let (left, span) = &mut self.sources[slot];
+            let (left, span) = self.sources.entry(source.clone()).or_insert((0, 1));
             *left = match (*left, repeats_found) {
                 (0, true) => {
                     *span = (*span * 2).min(SUSPECT_BATCHES_MAX);

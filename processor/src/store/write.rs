@@ -18,10 +18,11 @@ use self::{
 };
 use super::{
     Counts, Level, Position, StoreError, bisect, connect, partition::Partitions, recent::RecentKeys,
-    rows::Key, settle::Settlement, suspicion::Suspicion,
+    rows::Key, sender, settle::Settlement, suspicion::Suspicion,
 };
 use crate::{
     faults::{self, Bug},
+    memory::Memory,
     model::{Batch, BatchId, Proposal, Reason},
     process::Processed,
     registry::{self, Registry},
@@ -55,7 +56,6 @@ pub struct Writer {
     connection: Option<Connection>,
     partitions: Partitions,
     registry: Arc<RwLock<Registry>>,
-    sources: Vec<Arc<str>>,
     recent: RecentKeys,
     suspicion: Suspicion,
     /// What the batch whose COMMIT was sent last would have written.
@@ -70,16 +70,14 @@ struct Connection {
 }
 
 impl Writer {
-    pub fn new(url: &str, level: Level, registry: Arc<RwLock<Registry>>, sources: Vec<Arc<str>>) -> Self {
-        let suspicion = Suspicion::new(sources.len() + 1);
+    pub fn new(url: &str, level: Level, registry: Arc<RwLock<Registry>>) -> Self {
         Writer {
             url: url.to_owned(),
             connection: None,
             partitions: Partitions::new(level),
             registry,
-            sources,
             recent: RecentKeys::within(RECENT_BYTES),
-            suspicion,
+            suspicion: Suspicion::default(),
             unsettled: None,
         }
     }
@@ -216,6 +214,17 @@ impl Writer {
         Ok(attempt.written)
     }
 
+    /// What is remembered of senders, as it was committed last: after [`StoreError::Forgotten`], and at the start.
+    ///
+    /// # Errors
+    /// The database fails; calling again is safe.
+    pub async fn remembered(&mut self) -> Result<Memory, StoreError> {
+        let connection = self.take_connection().await?;
+        let memory = sender::load(&connection.client).await?;
+        self.connection = Some(connection);
+        Ok(memory)
+    }
+
     async fn take_connection(&mut self) -> Result<Connection, StoreError> {
         match self.connection.take() {
             Some(connection) if !connection.client.is_closed() => Ok(connection),
@@ -223,9 +232,6 @@ impl Writer {
         }
     }
 
-    fn source_name(&self, source: Option<u16>) -> &str {
-        source.and_then(|index| self.sources.get(usize::from(index))).map_or(UNMAPPED, |name| name)
-    }
 }
 
 impl Connection {
@@ -256,6 +262,11 @@ impl Connection {
     }
 }
 
-fn batch_sources(processed: &Processed) -> BTreeSet<Option<u16>> {
-    processed.fates.iter().map(|fate| fate.source).collect()
+fn source_name(sources: &[Arc<str>], source: Option<u16>) -> &str {
+    source.and_then(|index| sources.get(usize::from(index))).map_or(UNMAPPED, |name| name)
+}
+
+fn batch_sources(processed: &Processed) -> BTreeSet<Arc<str>> {
+    let indices: BTreeSet<Option<u16>> = processed.fates.iter().map(|fate| fate.source).collect();
+    indices.into_iter().map(|source| source_name(&processed.sources, source).into()).collect()
 }

@@ -76,6 +76,7 @@ pub fn street(intake: &Intake) -> anyhow::Result<Street> {
         mapping: Arc::new(intake.mapping().context("load the mappings")?),
         registry: Arc::new(RwLock::new(Registry::new(intake.registry))),
         rules: intake.rules(),
+        memory: Arc::default(),
     })
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio_postgres::types::ToSql;
 use tracing::info;
 
-use super::{Connection, SHED, Writer, Written, sift::Sifted};
+use super::{Connection, SHED, Writer, Written, sift::Sifted, source_name};
 use crate::{
     faults::{self, Bug},
     model::{
@@ -20,6 +20,7 @@ use crate::{
         position::Positions,
         reject::{self, Kept, Row},
         rows::{self, Fact, Key},
+        seen, sender,
         settle::{self, Settlement},
         tally::Tally,
     },
@@ -78,7 +79,8 @@ impl Transaction<'_> {
         faults::point("writer.claimed").await?;
         // What is processed again was counted when it came.
         let counted = if self.settlement.is_some() { &[] } else { self.processed.fates.as_slice() };
-        let positions = Positions::take(client, self.batch, counted).await?;
+        let mut positions = Positions::take(client, self.batch, counted).await?;
+        positions.repeats.extend(seen::repeats(client, counted).await?);
         let (new_readings, new_events) =
             (self.unrepeated(readings, &positions), self.unrepeated(events, &positions));
         let (readings, events) =
@@ -96,6 +98,9 @@ impl Transaction<'_> {
         self.account(&tally).await?;
         let refused = self.processed.rejections.iter().map(|rejection| rejection.message).collect();
         let positions = positions.commit(client, self.batch, &refused).await?;
+        if self.settlement.is_none() {
+            sender::save(client, &self.processed.changes).await?;
+        }
         if !faults::planted(Bug::MarksApart) {
             self.mark(&readings.stored, &events.stored).await?;
         }
@@ -274,6 +279,7 @@ impl Transaction<'_> {
         let rows = rejections.map(|rejection| Row {
             rejection,
             message: &self.batch.messages[rejection.message as usize],
+            payload: self.kept_payload(rejection.message),
             source: self.source_of(rejection.message),
         });
         let rows: Vec<Row<'_>> = rows.collect();
@@ -327,6 +333,12 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// A message's payload as it may be kept.
+    fn kept_payload(&self, message: u32) -> Option<&[u8]> {
+        let message = message as usize;
+        self.processed.fates[message].kept.of(&self.batch.messages[message].payload)
+    }
+
     fn hour(&self, message: usize) -> i64 {
         self.batch.messages[message].received_at.floor(HOUR).micros()
     }
@@ -337,7 +349,7 @@ impl Transaction<'_> {
         match (self.settlement, &fate.number) {
             (Some(_), _) => settle::SOURCE,
             (None, Some(number)) => &number.source,
-            (None, None) => self.writer.source_name(fate.source),
+            (None, None) => source_name(&self.processed.sources, fate.source),
         }
     }
 }
