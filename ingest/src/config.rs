@@ -77,8 +77,12 @@ impl Config {
     /// A source that remembers its senders would be shared with other processes.
     pub(crate) fn filters(&self, mapping: &Mapping, always: &[&str]) -> anyhow::Result<Vec<String>> {
         let Some(group) = &self.share else { return Ok(mapping.subscriptions(always)) };
-        let owned: Vec<String> =
-            mapping.sources().iter().filter(|source| source.is_stateful()).map(|source| source.topic.filter()).collect();
+        let owned: Vec<String> = mapping
+            .sources()
+            .iter()
+            .filter(|source| source.is_stateful())
+            .map(|source| source.topic.filter())
+            .collect();
         let all = mapping.subscriptions(always);
         if let Some(shared) = owned.iter().find(|owned| !all.contains(owned)) {
             anyhow::bail!(

@@ -88,11 +88,23 @@ pub fn describe() {
     describe_gauge!("screenline_sources_cached", "Publishers that number their messages, as remembered here");
     describe_gauge!("screenline_sources_cached_limit", "Publishers that may be remembered here");
     describe_counter!("screenline_positions_published_total", "Messages sent below screenline/ack");
-    describe_counter!("screenline_requests_published_total", "Requests to senders, such as for a Sparkplug birth");
-    describe_counter!("screenline_values_unlisted_total", "Values left out because no lookup of the mapping lists their code");
+    describe_counter!(
+        "screenline_requests_published_total",
+        "Requests to senders, such as for a Sparkplug birth"
+    );
+    describe_counter!(
+        "screenline_values_unlisted_total",
+        "Values left out because no lookup of the mapping lists their code"
+    );
     describe_counter!("screenline_mapping_changes_total", "Changed mappings taken while running");
-    describe_gauge!("screenline_mapping_refused", "1 while the mapping on disk is not the one in use, because it is wrong");
-    describe_gauge!("screenline_senders_remembered", "Senders of whom something is remembered between messages");
+    describe_gauge!(
+        "screenline_mapping_refused",
+        "1 while the mapping on disk is not the one in use, because it is wrong"
+    );
+    describe_gauge!(
+        "screenline_senders_remembered",
+        "Senders of whom something is remembered between messages"
+    );
     describe_gauge!("screenline_senders_remembered_limit", "Senders that may be remembered");
     describe_gauge!("screenline_decoded_readings", "Readings and events decoded and not yet written");
     describe_gauge!("screenline_ingest_lag_seconds", "Age of the oldest message being written");

@@ -56,7 +56,9 @@ pub async fn run(folder: PathBuf, decoder: Decoder, shutdown: CancellationToken)
         }
         match load(&folder, Timestamp::now()) {
             Ok(keys) => decoder.memory_mut().pseudonyms = Arc::new(keys),
-            Err(error) => error!(error = format!("{error:#}"), "identifiers are left out until there are keys"),
+            Err(error) => {
+                error!(error = format!("{error:#}"), "identifiers are left out until there are keys")
+            }
         }
     }
 }
@@ -72,7 +74,8 @@ fn key(folder: &Path, day: i64) -> anyhow::Result<[u8; 32]> {
     let path = folder.join(format!("{date}.key"));
     if !path.exists() {
         let draft = folder.join(format!(".{date}.{}", std::process::id()));
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
         file.write_all(&random()?)?;
         file.sync_all()?;
         let linked = fs::hard_link(&draft, &path);
@@ -89,7 +92,9 @@ fn key(folder: &Path, day: i64) -> anyhow::Result<[u8; 32]> {
 fn random() -> anyhow::Result<[u8; 32]> {
     use std::io::Read;
     let mut key = [0; 32];
-    fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut key)).context("read /dev/urandom")?;
+    fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut key))
+        .context("read /dev/urandom")?;
     Ok(key)
 }
 

@@ -7,6 +7,7 @@ use measure::{ROUNDS, Stopwatch};
 use processor::{
     aggregate::{self, Entry},
     mapping::Mapping,
+    memory::Memory,
     model::{Kind, Message, Quality, Series, SeriesId, Time, bucket::FIVE_MINUTES},
     process,
     registry::{Admission, Registry},
@@ -14,6 +15,8 @@ use processor::{
 };
 
 const MESSAGES: usize = 100_000;
+/// As ingest gathers them.
+const BATCH_MESSAGES: usize = 4_096;
 const SENSORS: usize = 1_000;
 const START: i64 = 1_700_000_000;
 
@@ -27,6 +30,20 @@ const MAPPING: &str = r#"
     reading = [{ metric = "water.volume.total", value = "/register_m3", unit = "m3", kind = "counter" }]
 
     [[source]]
+    name = "five"
+    topic = "city/five/{meter}"
+    format = "json"
+    sensor = "{meter}"
+    time = { path = "/time", as = "rfc3339" }
+    reading = [
+      { metric = "volume", value = "/values/volume", unit = "{veh}", kind = "total", interval_s = 60 },
+      { metric = "occupancy", value = "/values/occupancy", unit = "%", kind = "rate", interval_s = 60 },
+      { metric = "speed", value = "/values/speed", unit = "km/h", kind = "rate", interval_s = 60 },
+      { metric = "temperature", value = "/values/temperature", unit = "Cel" },
+      { metric = "humidity", value = "/values/humidity", unit = "%" },
+    ]
+
+    [[source]]
     name = "senml"
     topic = "city/senml/#"
     format = "senml-json"
@@ -37,9 +54,14 @@ fn main() {
     let mut registry = Registry::new(Admission::Open);
     let mut id = 0;
     for sensor in 0..SENSORS {
-        for (metric, unit) in
-            [("water.volume.total", "m3"), ("volume", "1"), ("occupancy", "%"), ("speed", "km/h")]
-        {
+        for (metric, unit) in [
+            ("water.volume.total", "m3"),
+            ("volume", "1"),
+            ("occupancy", "%"),
+            ("speed", "km/h"),
+            ("temperature", "Cel"),
+            ("humidity", "%"),
+        ] {
             id += 1;
             let series = Series {
                 id: SeriesId(id),
@@ -70,18 +92,46 @@ fn main() {
         );
         (format!("city/senml/s{sensor}"), payload)
     });
+    let long_packs = messages(|i, time| {
+        let records: String = (1..10).map(|n| format!(r#",{{"t":-{n},"v":{}.25}}"#, i % 120 + n)).collect();
+        let payload = format!(
+            r#"[{{"bn":"s{}:speed","bu":"km/h","bt":{time},"v":{}.5}}{records}]"#,
+            i % SENSORS,
+            i % 90
+        );
+        (format!("city/senml/s{}", i % SENSORS), payload)
+    });
+    let five = messages(|i, time| {
+        let time = Time::from_micros(time * 1_000_000);
+        let values = format!(
+            r#""volume":{},"occupancy":{}.5,"speed":{}.25,"temperature":{}.5,"humidity":{}"#,
+            i % 30,
+            i % 90,
+            i % 120,
+            i % 30,
+            i % 100
+        );
+        (format!("city/five/s{}", i % SENSORS), format!(r#"{{"time":"{time}","values":{{{values}}}}}"#))
+    });
     let rules = Rules { lateness_horizon: None, ..Rules::default() };
+    let memory = Memory::default();
     measure::print_head();
     for (stage, messages, per_message, limit) in [
         ("decode mapped JSON, 1 a message", &mapped, 1, "0.24 typed"),
+        ("decode mapped JSON, 5 a message", &five, 5, "-"),
         ("decode SenML, 3 a message", &packs, 3, "0.12 typed"),
+        ("decode SenML, 10 a message", &long_packs, 10, "-"),
     ] {
         let mut rounds = Vec::new();
         for _ in 0..ROUNDS {
             let watch = Stopwatch::start();
-            let out = process(messages, &mapping, &registry, &rules);
-            let round = watch.stop(out.readings.len() as u64);
-            assert_eq!(out.readings.len(), MESSAGES * per_message, "{:?}", out.rejections.first());
+            let mut readings = 0;
+            for batch in messages.chunks(BATCH_MESSAGES) {
+                let out = process(batch, &mapping, &registry, &rules, &memory);
+                assert_eq!(out.readings.len(), batch.len() * per_message, "{:?}", out.rejections.first());
+                readings += out.readings.len();
+            }
+            let round = watch.stop(readings as u64);
             rounds.push(round);
         }
         measure::print(stage, &rounds, limit);

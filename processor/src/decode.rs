@@ -82,7 +82,8 @@ impl fmt::Display for Sample<'_> {
             Body::Event(passage) => {
                 let Passage { id, speed_kmh, length_m, on_time_s, class, tags } = passage;
                 write!(f, "id={id}")?;
-                let numbers = [("speed", speed_kmh, "km/h"), ("length", length_m, "m"), ("on", on_time_s, "s")];
+                let numbers =
+                    [("speed", speed_kmh, "km/h"), ("length", length_m, "m"), ("on", on_time_s, "s")];
                 for (name, value, unit) in numbers {
                     value.iter().try_for_each(|value| write!(f, " {name}={value}{unit}"))?;
                 }
@@ -297,7 +298,14 @@ impl Decoder<'_> {
             let Some(syntax) = source.syntax() else {
                 verdict.source = Some(index);
                 if let Format::Sparkplug(rules) = &source.format {
-                    return sparkplug::read(rules, topic, bytes, message, self.node(index, source, topic, recall), found);
+                    return sparkplug::read(
+                        rules,
+                        topic,
+                        bytes,
+                        message,
+                        self.node(index, source, topic, recall),
+                        found,
+                    );
                 }
                 return Ok(());
             };
@@ -409,9 +417,8 @@ fn scalar(payload: &[u8]) -> Result<Json<'_>, Refusal> {
 }
 
 fn text(payload: &[u8]) -> Result<&str, Refusal> {
-    std::str::from_utf8(payload).map_err(|error| {
-        Refusal::new(Reason::NotUtf8, format!("byte {} is not UTF-8", error.valid_up_to()))
-    })
+    std::str::from_utf8(payload)
+        .map_err(|error| Refusal::new(Reason::NotUtf8, format!("byte {} is not UTF-8", error.valid_up_to())))
 }
 
 /// Takes out what must leave no trace, and shuts away what may leave as a pseudonym.

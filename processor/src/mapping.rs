@@ -295,12 +295,23 @@ pub enum TimeFormat {
     /// Or an ISO 8601 interval of two, which ends at the time.
     Rfc3339,
     /// Units of so many microseconds since 1970.
-    Unix { micros: f64 },
+    Unix {
+        micros: f64,
+    },
     /// As RFC 3339, but its offset may be absent.
-    Local { zone: TimeZone, fold: Fold },
-    Strptime { pattern: String, zone: TimeZone, fold: Fold },
+    Local {
+        zone: TimeZone,
+        fold: Fold,
+    },
+    Strptime {
+        pattern: String,
+        zone: TimeZone,
+        fold: Fold,
+    },
     /// `YYMMDDhhmmss` and S in summer, W in winter.
-    Dsmr { zone: TimeZone },
+    Dsmr {
+        zone: TimeZone,
+    },
 }
 
 #[derive(Clone, Debug)]

@@ -157,7 +157,12 @@ impl<'m> Recall<'m> {
         let sender = sender.as_ref();
         self.touched.entry((index, sender.to_owned())).or_insert_with(|| {
             let key = Sender { source: source.name.clone(), name: sender.into() };
-            let fits = |state: &State| matches!((state, &source.format), (State::Node(_), Format::Sparkplug(_)) | (State::Held(_), Format::Mapped(_)));
+            let fits = |state: &State| {
+                matches!(
+                    (state, &source.format),
+                    (State::Node(_), Format::Sparkplug(_)) | (State::Held(_), Format::Mapped(_))
+                )
+            };
             let known = self.memory.get(&key).map(|known| (*known.state).clone());
             known.filter(fits).unwrap_or_else(|| State::new(source))
         })

@@ -18,7 +18,7 @@ use crate::{
         reason::Refusal,
         unit::{self, Conversion},
     },
-    registry::{Admission, Registry, SERIES_MAX},
+    registry::{Admission, Known, Registry, SERIES_MAX},
     validate::{self, Rules},
 };
 
@@ -183,7 +183,9 @@ struct Share {
 fn merge(shares: Vec<Share>, messages: usize) -> Processed {
     let mut all = Processed::default();
     let mut proposed: HashSet<(SensorId, MetricName)> = HashSet::new();
-    let mut fates: Vec<(u32, Fate)> = Vec::with_capacity(messages);
+    let in_order = shares.iter().flat_map(|share| &share.messages).is_sorted();
+    let mut fates: Vec<(u32, Fate)> = Vec::new();
+    all.fates.reserve(messages);
     for Share { mut said, messages } in shares {
         said.proposals.retain(|p| proposed.insert((p.sensor.clone(), p.metric.clone())));
         all.proposals.append(&mut said.proposals);
@@ -192,10 +194,13 @@ fn merge(shares: Vec<Share>, messages: usize) -> Processed {
         all.rejections.append(&mut said.rejections);
         all.changes.append(&mut said.changes);
         all.requests.append(&mut said.requests);
-        fates.extend(messages.into_iter().zip(said.fates));
+        match in_order {
+            true => all.fates.append(&mut said.fates),
+            false => fates.extend(messages.into_iter().zip(said.fates)),
+        }
     }
     fates.sort_by_key(|(message, _)| *message);
-    all.fates = fates.into_iter().map(|(_, fate)| fate).collect();
+    all.fates.extend(fates.into_iter().map(|(_, fate)| fate));
     all
 }
 
@@ -208,15 +213,22 @@ struct Chunk<'r> {
     proposed: HashSet<(Box<str>, Box<str>)>,
     /// Between units that came and those of their series; a task meets few.
     conversions: Vec<(Box<str>, Box<str>, Option<Conversion>)>,
+    /// The sensor of the reading before.
+    last: Option<Known<'r>>,
 }
 
 impl<'r> Chunk<'r> {
     fn new(registry: &'r Registry, rules: &'r Rules, decoder: Decoder<'r>) -> Self {
         let out = Processed::default();
-        Chunk { registry, rules, decoder, out, proposed: HashSet::new(), conversions: Vec::new() }
+        Chunk { registry, rules, decoder, out, proposed: HashSet::new(), conversions: Vec::new(), last: None }
     }
 
-    fn process(mut self, indices: &[u32], messages: &[Message], mut recall: Option<&mut Recall<'_>>) -> Share {
+    fn process(
+        mut self,
+        indices: &[u32],
+        messages: &[Message],
+        mut recall: Option<&mut Recall<'_>>,
+    ) -> Share {
         for index in indices {
             let fate = self.message(*index, &messages[*index as usize], recall.as_deref_mut());
             self.out.fates.push(fate);
@@ -240,7 +252,15 @@ impl<'r> Chunk<'r> {
         if let Some(refusal) = refusal {
             self.give_up(before);
             self.reject(index, message, refusal, &kept, 0);
-            return Fate { source, number, identity, outcome: Outcome::Rejected, decoded: 0, unlisted: 0, kept };
+            return Fate {
+                source,
+                number,
+                identity,
+                outcome: Outcome::Rejected,
+                decoded: 0,
+                unlisted: 0,
+                kept,
+            };
         }
         self.reject_readings(index, message, refused, &kept);
         let outcome = if count == 0 { Outcome::Ignored } else { Outcome::Accepted };
@@ -262,11 +282,13 @@ impl<'r> Chunk<'r> {
             return Err(Refusal::new(Reason::BadTime, detail));
         }
         let mut quality = sample.quality | validate::time(sample.time, message.received_at, self.rules)?;
-        if self.registry.is_erased(sample.sensor, sample.metric, sample.time) {
+        let registry = self.registry;
+        let known = registry.sensor(sample.sensor, self.last);
+        self.last = known.or(self.last);
+        if registry.is_erased(sample.sensor, known, sample.metric, sample.time) {
             return Err(Refusal::new(Reason::Erased, "of a sensor and a time that were erased"));
         }
-        let registry = self.registry;
-        let Some(series) = registry.find(sample.sensor, sample.metric) else {
+        let Some(series) = known.and_then(|known| registry.series_of(known, sample.metric)) else {
             validate::floor(sample.time, registry.gone().floor(sample.kind, sample.metric))?;
             return self.propose(&sample);
         };
@@ -472,7 +494,13 @@ mod tests {
     #[test]
     fn a_closed_registry_refuses_what_it_does_not_know() {
         let messages = [message("city/senml/x", br#"[{"n":"a:level","v":1}]"#)];
-        let out = process(&messages, &mapping(), &Registry::new(Admission::Closed), &Rules::default(), &Memory::default());
+        let out = process(
+            &messages,
+            &mapping(),
+            &Registry::new(Admission::Closed),
+            &Rules::default(),
+            &Memory::default(),
+        );
         assert_eq!(out.rejections[0].reason, Reason::UnknownSensor);
         assert!(out.readings.is_empty() && out.proposals.is_empty());
     }
@@ -483,7 +511,13 @@ mod tests {
         let mut messages: Vec<_> =
             (0..1000).map(|i| message("city/senml/x", payload(i).as_bytes())).collect();
         messages.push(message("city/senml/x", br#"[{"n":"never:level","v":1,"t":1900000000}]"#));
-        let out = process(&messages, &mapping(), &Registry::new(Admission::Open), &Rules::default(), &Memory::default());
+        let out = process(
+            &messages,
+            &mapping(),
+            &Registry::new(Admission::Open),
+            &Rules::default(),
+            &Memory::default(),
+        );
         assert_eq!((out.readings.len(), out.proposals.len(), out.rejections.len()), (0, 7, 1));
     }
 
@@ -491,7 +525,13 @@ mod tests {
     fn a_value_is_kept_in_the_unit_of_its_series_and_flagged_out_of_range() {
         let registry = open_registry(&[("a", "speed", "km/h")]);
         let text = br#"[{"bn":"a:","n":"speed","u":"m/s","v":10},{"n":"speed","u":"m/s","v":20,"t":-1},{"n":"speed","u":"kg","v":20,"t":-2}]"#;
-        let out = process(&[message("city/senml/x", text)], &mapping(), &registry, &Rules::default(), &Memory::default());
+        let out = process(
+            &[message("city/senml/x", text)],
+            &mapping(),
+            &registry,
+            &Rules::default(),
+            &Memory::default(),
+        );
         let values: Vec<_> =
             out.readings.iter().map(|r| (r.value, r.quality.intersects(Quality::OUT_OF_RANGE))).collect();
         assert_eq!(values, [(36.0, false), (72.0, true)]);

@@ -5,7 +5,10 @@ mod import;
 mod load;
 mod register;
 
-use std::{collections::HashMap, str::FromStr};
+use std::str::FromStr;
+
+/// Names are looked up for every reading: a faster hash than the standard one.
+type HashMap<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
 
 pub use gone::{Erased, Gone};
 pub use import::{ImportError, Imported, import};
@@ -45,6 +48,13 @@ pub struct Registry {
     last_id: i32,
 }
 
+/// What is known of a sensor, at hand for its next reading.
+#[derive(Clone, Copy)]
+pub struct Known<'r> {
+    name: &'r str,
+    sensor: &'r Sensor,
+}
+
 #[derive(Clone, Debug)]
 struct Sensor {
     part: i16,
@@ -57,11 +67,11 @@ impl Registry {
     pub fn new(admission: Admission) -> Self {
         Registry {
             admission,
-            sensors: HashMap::new(),
-            by_id: HashMap::new(),
-            units: HashMap::new(),
+            sensors: HashMap::default(),
+            by_id: HashMap::default(),
+            units: HashMap::default(),
             gone: Gone::default(),
-            floors: HashMap::new(),
+            floors: HashMap::default(),
             version: 0, // of a new database
             last_id: 0,
         }
@@ -76,9 +86,26 @@ impl Registry {
         self.sensors.contains_key(sensor)
     }
 
-    pub fn find(&self, sensor: &str, metric: &str) -> Option<&Series> {
-        let (_, id) = self.sensors.get(sensor)?.series.iter().find(|(known, _)| **known == *metric)?;
+    /// A sensor; the readings of one follow each other, so the last one is tried first.
+    pub fn sensor<'r>(&'r self, name: &str, last: Option<Known<'r>>) -> Option<Known<'r>> {
+        last.filter(|last| last.name == name).or_else(|| {
+            let (name, sensor) = self.sensors.get_key_value(name)?;
+            Some(Known { name, sensor })
+        })
+    }
+
+    /// The series of a sensor's metric.
+    pub fn series_of(&self, sensor: Known<'_>, metric: &str) -> Option<&Series> {
+        let (_, id) = sensor
+            .sensor
+            .series
+            .iter()
+            .find(|(known, _)| known.len() == metric.len() && **known == *metric)?;
         self.by_id.get(id)
+    }
+
+    pub fn find(&self, sensor: &str, metric: &str) -> Option<&Series> {
+        self.series_of(self.sensor(sensor, None)?, metric)
     }
 
     /// The unit in which the series of a metric are kept.
@@ -108,10 +135,10 @@ impl Registry {
         self.floors.get(&series).copied().max(self.gone.raw_floor)
     }
 
-    /// Whether the readings of a metric at a time were erased.
-    pub fn is_erased(&self, sensor: &str, metric: &str, time: Time) -> bool {
-        let erased = match self.sensors.get(sensor) {
-            Some(known) => &known.erased,
+    /// Whether the readings of a metric at a time were erased. `known` is what is known of the sensor.
+    pub fn is_erased(&self, sensor: &str, known: Option<Known<'_>>, metric: &str, time: Time) -> bool {
+        let erased = match known {
+            Some(known) => &known.sensor.erased,
             None => self.gone.erased(sensor),
         };
         erased.iter().any(|erased| erased.holds(metric, time))

@@ -106,7 +106,9 @@ pub fn range(value: f64, series: &Series, quality: Quality) -> Quality {
 /// The flag of a reading that speaks of less time than its series' interval, by more than a tenth.
 pub fn span(sent_s: Option<u32>, series: &Series) -> Quality {
     match (sent_s, series.interval_s) {
-        (Some(sent), Some(due)) if u64::from(sent) * 10 < u64::from(due) * 9 && series.kind.covers_interval() => {
+        (Some(sent), Some(due))
+            if u64::from(sent) * 10 < u64::from(due) * 9 && series.kind.covers_interval() =>
+        {
             Quality::PARTIAL
         }
         _ => Quality::GOOD,

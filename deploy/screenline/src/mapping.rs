@@ -88,7 +88,8 @@ pub fn run(args: MappingArgs, console: &Console) -> anyhow::Result<ExitCode> {
             let mut payload = Vec::new();
             std::io::stdin().read_to_end(&mut payload).context("read the payload from standard input")?;
             let received_at = received.unwrap_or_else(Timestamp::now).into();
-            let message = Message { topic, payload: payload.into(), received_at, retained: false, number: None };
+            let message =
+                Message { topic, payload: payload.into(), received_at, retained: false, number: None };
             return try_out(&mapping, &message, json, &mut out, console);
         }
     }

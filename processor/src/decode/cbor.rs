@@ -25,7 +25,15 @@ fn value<'a>(decoder: &mut Decoder<'a>, depth: u8) -> Result<Json<'a>, Refusal> 
             Json::Null
         }
         Type::Bool => Json::Bool(decoder.bool().map_err(wrong)?),
-        Type::U8 | Type::U16 | Type::U32 | Type::U64 | Type::I8 | Type::I16 | Type::I32 | Type::I64 | Type::Int => {
+        Type::U8
+        | Type::U16
+        | Type::U32
+        | Type::U64
+        | Type::I8
+        | Type::I16
+        | Type::I32
+        | Type::I64
+        | Type::Int => {
             let int = i128::from(decoder.int().map_err(wrong)?);
             i64::try_from(int).map_or(Json::Float(int as f64), Json::Int)
         }

@@ -59,7 +59,11 @@ mod tests {
 
     #[test]
     fn lines_are_objects_and_an_empty_cell_is_nothing() {
-        check("\u{feff}id, flow\n\"a,b\",\n7,12\n", &rules(None), r#"[{"id":"a,b","flow":null},{"id":"7","flow":"12"}]"#);
+        check(
+            "\u{feff}id, flow\n\"a,b\",\n7,12\n",
+            &rules(None),
+            r#"[{"id":"a,b","flow":null},{"id":"7","flow":"12"}]"#,
+        );
         check("x,1\ny,2,3\n", &rules(Some(&["n", "v"])), r#"[{"n":"x","v":"1"},{"n":"y","v":"2"}]"#);
         assert_eq!(parse(b"a,b\n1\n", &rules(None)).unwrap_err().reason, Reason::Malformed);
         assert_eq!(parse(&b",".repeat(200_000), &rules(None)).unwrap_err().reason, Reason::Malformed);

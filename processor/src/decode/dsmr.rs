@@ -39,7 +39,8 @@ pub(super) fn parse(payload: &[u8]) -> Result<Json<'_>, Refusal> {
             _ => obis.extend(value(&values).map(|value| (Cow::Borrowed(code), Json::Object(value)))),
         }
     }
-    let named = |name: &'static str, text: &'_ str| (Cow::Borrowed(name), Json::Text(Cow::Owned(text.to_owned())));
+    let named =
+        |name: &'static str, text: &'_ str| (Cow::Borrowed(name), Json::Text(Cow::Owned(text.to_owned())));
     let mut telegram = Members::new();
     telegram.extend(meter.map(|meter| named("meter", meter)));
     telegram.extend(time.map(|time| named("time", time)));
@@ -96,7 +97,11 @@ fn value<'a>(values: &[&'a str]) -> Option<Members<'a>> {
     };
     let (number, unit) = text.split_once('*').map_or((text, None), |(number, unit)| (number, Some(unit)));
     let node = match number.parse::<f64>() {
-        Ok(value) if value.is_finite() && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => Json::Float(value),
+        Ok(value)
+            if value.is_finite() && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') =>
+        {
+            Json::Float(value)
+        }
         _ => Json::Text(Cow::Borrowed(number)),
     };
     let text = |name: &'static str, text: &'a str| (Cow::Borrowed(name), Json::Text(Cow::Borrowed(text)));

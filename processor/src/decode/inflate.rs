@@ -47,7 +47,10 @@ fn read(decoder: impl Read, limit: usize) -> Result<Vec<u8>, Refusal> {
 mod tests {
     use std::io::Write;
 
-    use flate2::{Compression, write::{GzEncoder, ZlibEncoder}};
+    use flate2::{
+        Compression,
+        write::{GzEncoder, ZlibEncoder},
+    };
     use proptest::prelude::*;
 
     use super::*;

@@ -80,9 +80,11 @@ fn members<'a>(
     let mut members: Members<'a> = Vec::new();
     let mut rest = list;
     while let Some(list) = rest {
-        let (member, after) = split(list, b',', quotes).map_or((list, None), |(member, after)| (member, Some(after)));
+        let (member, after) =
+            split(list, b',', quotes).map_or((list, None), |(member, after)| (member, Some(after)));
         rest = after;
-        let (name, text) = split(member, b'=', false).ok_or_else(|| format!("{member:?} is no name=value"))?;
+        let (name, text) =
+            split(member, b'=', false).ok_or_else(|| format!("{member:?} is no name=value"))?;
         if name.is_empty() || MEMBERS_MAX <= members.len() {
             return Err(format!("{member:?} has no name, or is one of more than {MEMBERS_MAX}"));
         }

@@ -49,7 +49,7 @@ impl<'a> Json<'a> {
     /// A member of an object, or an element of a list by its index; a name on a list means its first element.
     pub fn get(&self, key: &str) -> Option<&Json<'a>> {
         match self {
-            Json::Object(entries) => entries.iter().find(|(k, _)| k == key).map(|(_, value)| value),
+            Json::Object(entries) => entries.iter().find(|(k, _)| is_same(k, key)).map(|(_, value)| value),
             Json::Array(items) => match key.parse::<usize>() {
                 Ok(index) => items.get(index),
                 Err(_) => items.first()?.get(key),
@@ -140,6 +140,12 @@ impl Serialize for Json<'_> {
     }
 }
 
+/// Most names differ in their length or their first byte, which is seen without a call.
+#[inline]
+fn is_same(a: &str, b: &str) -> bool {
+    a.len() == b.len() && a.as_bytes().first() == b.as_bytes().first() && a == b
+}
+
 const TOO_DEEP: &str = "nested too deep";
 
 fn refusal(text: &str, error: &serde_json::Error) -> Refusal {
@@ -228,7 +234,7 @@ impl<'de> Visitor<'de> for Depth {
         let mut seen: HashSet<Cow<'de, str>> = HashSet::new();
         while let Some(Name(key)) = map.next_key()? {
             let twice = if entries.len() < KEYS_SEARCHED_MAX {
-                entries.iter().any(|(known, _)| *known == key)
+                entries.iter().any(|(known, _)| is_same(known, &key))
             } else {
                 if seen.is_empty() {
                     seen.extend(entries.iter().map(|(known, _)| known.clone()));

@@ -218,7 +218,8 @@ fn elements(
             }
         };
         let metric = format!("{}.{name}", named.metric);
-        let mut named = Named { metric: Cow::Owned(MetricName::adapted(&metric).into_owned()), ..named.clone() };
+        let mut named =
+            Named { metric: Cow::Owned(MetricName::adapted(&metric).into_owned()), ..named.clone() };
         name_unit(rule, shared.rules, &mut named, sent_unit, spot.place);
         emit(rule, shared, &named, value, spot, around, found)
     };

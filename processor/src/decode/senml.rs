@@ -75,27 +75,27 @@ fn record<'p>(
     let mut record = Record::default();
     let mut own: Result<(), Refusal> = Ok(());
     for (label, node) in fields {
-        match named(label, cbor) {
-            "bver" => match node {
+        match named(label, cbor).as_bytes() {
+            b"bver" => match node {
                 Json::Int(version) if *version <= VERSION => {}
                 other => return Err(wrong(format!("SenML version {other} is newer than {VERSION}"))),
             },
-            "bn" => base.name = text(label, node)?,
-            "bu" => base.unit = Some(text(label, node)?),
-            "bt" => base.time_s = number(label, node)?,
-            "bv" => base.value = number(label, node)?,
-            "bs" => base.sum = number(label, node)?,
-            "n" => own = own.and(text(label, node).map(|name| record.name = name)),
-            "u" => own = own.and(text(label, node).map(|unit| record.unit = Some(unit))),
-            "v" => own = own.and(number(label, node).map(|value| record.value = Some(value))),
-            "vb" => {
+            b"bn" => base.name = text(label, node)?,
+            b"bu" => base.unit = Some(text(label, node)?),
+            b"bt" => base.time_s = number(label, node)?,
+            b"bv" => base.value = number(label, node)?,
+            b"bs" => base.sum = number(label, node)?,
+            b"n" => own = own.and(text(label, node).map(|name| record.name = name)),
+            b"u" => own = own.and(text(label, node).map(|unit| record.unit = Some(unit))),
+            b"v" => own = own.and(number(label, node).map(|value| record.value = Some(value))),
+            b"vb" => {
                 if let Json::Bool(truth) = node {
                     record.truth = Some(*truth);
                 }
             }
-            "s" => own = own.and(number(label, node).map(|sum| record.sum = Some(sum))),
-            "t" => own = own.and(number(label, node).map(|time_s| record.time_s = time_s)),
-            label if label.ends_with('_') => {
+            b"s" => own = own.and(number(label, node).map(|sum| record.sum = Some(sum))),
+            b"t" => own = own.and(number(label, node).map(|time_s| record.time_s = time_s)),
+            [.., b'_'] => {
                 return Err(wrong(format!("the label {label:?} must be understood and is not")));
             }
             _ => {}
@@ -158,7 +158,13 @@ fn measurements(
     let sent = unit.map(ucum);
     if let Some(value) = value {
         let measure = rules.rename.get(about.metric);
-        let as_named = Said { metric: about.metric, unit: sent.or(Some("1")), keep: None, kind: Kind::Gauge, interval_s: None };
+        let as_named = Said {
+            metric: about.metric,
+            unit: sent.or(Some("1")),
+            keep: None,
+            kind: Kind::Gauge,
+            interval_s: None,
+        };
         let said = measure.map_or(as_named, |measure| Said {
             metric: measure.metric.as_str(),
             unit: sent,
@@ -198,11 +204,23 @@ impl About<'_> {
     fn push(&self, said: Said<'_>, value: f64, found: &mut Found<'_>) {
         let Said { metric, unit, keep, kind, interval_s } = said;
         if !value.is_finite() {
-            return found.refuse(Refusal::new(Reason::NotFinite, format!("the value of {metric} is {value}")));
+            return found
+                .refuse(Refusal::new(Reason::NotFinite, format!("the value of {metric} is {value}")));
         }
         let About { sensor, time, quality, .. } = *self;
         let body = Body::Value(value);
-        found.push(Sample { sensor, metric, unit, keep, kind, interval_s, spans_s: None, time, quality, body });
+        found.push(Sample {
+            sensor,
+            metric,
+            unit,
+            keep,
+            kind,
+            interval_s,
+            spans_s: None,
+            time,
+            quality,
+            body,
+        });
     }
 }
 

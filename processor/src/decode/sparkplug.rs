@@ -161,7 +161,10 @@ impl Birth {
 
 /// Not what a node says of itself.
 fn is_measured(name: &str) -> bool {
-    !name.is_empty() && name != "bdSeq" && !name.starts_with("Node Control/") && !name.starts_with("Device Control/")
+    !name.is_empty()
+        && name != "bdSeq"
+        && !name.starts_with("Node Control/")
+        && !name.starts_with("Device Control/")
 }
 
 /// How a message's number stands to those before it.
@@ -252,7 +255,8 @@ impl Node {
     }
 
     fn device_born(&mut self, device: &str, payload: &Payload, at: i64) -> Result<(), Refusal> {
-        if self.births.devices.get(device).is_some_and(|known| payload.timestamp.is_some() && at <= known.at) {
+        if self.births.devices.get(device).is_some_and(|known| payload.timestamp.is_some() && at <= known.at)
+        {
             return Ok(());
         }
         let others = self.births.devices.iter().filter(|(name, _)| *name != device);
@@ -366,7 +370,9 @@ pub(super) fn read(
             let Some(birth) = node.birth(device, order, at) else {
                 return Err(unborn(node, group, name, now, "the device was not born", found));
             };
-            let strange = |metric: &&Metric| is_measured(metric.name.as_deref().unwrap_or("?")) && birth.known(metric).is_none();
+            let strange = |metric: &&Metric| {
+                is_measured(metric.name.as_deref().unwrap_or("?")) && birth.known(metric).is_none()
+            };
             if let Some(strange) = payload.metrics.iter().find(strange) {
                 let detail = match (&strange.name, strange.alias) {
                     (Some(name), _) => format!("no birth names the metric {name:?}"),
@@ -381,7 +387,14 @@ pub(super) fn read(
     Ok(())
 }
 
-fn unborn(node: &mut Node, group: &str, name: &str, now: Time, detail: &str, found: &mut Found<'_>) -> Refusal {
+fn unborn(
+    node: &mut Node,
+    group: &str,
+    name: &str,
+    now: Time,
+    detail: &str,
+    found: &mut Found<'_>,
+) -> Refusal {
     found.requests.extend(node.ask(&format!("{group}/{name}"), now));
     Refusal::new(Reason::Unborn, detail)
 }
@@ -424,7 +437,18 @@ impl Says<'_> {
                 }
             };
             let (sensor, unit, body) = (self.sensor, sent, Body::Value(value));
-            found.push(Sample { sensor, metric, unit, keep, kind, interval_s, spans_s: None, time, quality, body });
+            found.push(Sample {
+                sensor,
+                metric,
+                unit,
+                keep,
+                kind,
+                interval_s,
+                spans_s: None,
+                time,
+                quality,
+                body,
+            });
         }
     }
 

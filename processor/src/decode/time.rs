@@ -17,7 +17,8 @@ pub(super) fn parse(node: &Json<'_>, format: &TimeFormat) -> Option<(Time, Optio
             if let Ok(timestamp) = broken.to_timestamp() {
                 return Some((timestamp.into(), None));
             }
-            let civil = broken.to_datetime().or_else(|_| Ok::<_, jiff::Error>(broken.to_date()?.into())).ok()?;
+            let civil =
+                broken.to_datetime().or_else(|_| Ok::<_, jiff::Error>(broken.to_date()?.into())).ok()?;
             fold.resolve(civil, zone).map(|time| (time, None))
         }
         (TimeFormat::Dsmr { zone }, Json::Text(text)) => {
@@ -27,7 +28,8 @@ pub(super) fn parse(node: &Json<'_>, format: &TimeFormat) -> Option<(Time, Optio
                 "W" => Fold::Later,
                 _ => return None,
             };
-            let civil = strtime::parse("%y%m%d%H%M%S", digits).and_then(|broken| broken.to_datetime()).ok()?;
+            let civil =
+                strtime::parse("%y%m%d%H%M%S", digits).and_then(|broken| broken.to_datetime()).ok()?;
             fold.resolve(civil, zone).map(|time| (time, None))
         }
         (format, Json::Text(text)) => {

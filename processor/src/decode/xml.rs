@@ -133,7 +133,8 @@ mod tests {
 
     #[test]
     fn elements_are_members_and_their_repeats_a_list() {
-        let xml = br#"<?xml version="1.0"?><d:a xmlns:d="urn:d" id="1"><b>2 &lt; 3</b><b x="y">4</b><c/></d:a>"#;
+        let xml =
+            br#"<?xml version="1.0"?><d:a xmlns:d="urn:d" id="1"><b>2 &lt; 3</b><b x="y">4</b><c/></d:a>"#;
         let json = br##"{"a":[{"@d":"urn:d","@id":"1","b":["2 < 3",{"@x":"y","#text":"4"}],"c":null}]}"##;
         assert_eq!(parse(xml).unwrap(), Json::parse(json).unwrap());
     }

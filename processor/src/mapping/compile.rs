@@ -65,7 +65,8 @@ fn source(mut raw: RawSource) -> Result<Source, Wrong> {
         Some("none") => false,
         Some(other) => return Err(format!("`compression` {other:?} is not known: auto, none").into()),
     };
-    let conditions = std::mem::take(&mut raw.conditions).into_iter().map(condition).collect::<Result<_, _>>()?;
+    let conditions =
+        std::mem::take(&mut raw.conditions).into_iter().map(condition).collect::<Result<_, _>>()?;
     let drop_if = std::mem::take(&mut raw.drop_if).into_iter().map(condition).collect::<Result<_, _>>()?;
     let dedup = raw.dedup.iter().map(|path| path.parse()).collect::<Result<Vec<Path>, _>>()?;
     let redact = raw.redact.iter().map(|path| path.parse()).collect::<Result<Vec<Path>, _>>()?;
@@ -176,8 +177,11 @@ fn mapped(raw: RawSource, syntax: Syntax, names: &[&str]) -> Result<MappedRules,
     if !tags.is_empty() && readings.iter().all(|reading| reading.event.is_none()) {
         return Err("`tags` stand beside events, and no reading is one: put what is known of a sensor into the registry".into());
     }
-    if matches!(readings.as_slice(), [.., last] if last.hold.is_some()) || readings.iter().any(|r| r.hold.is_some()) {
-        let open = each.0.iter().any(Path::is_open) || readings.iter().any(|r| r.hold.is_some() && !r.each.0.is_empty());
+    if matches!(readings.as_slice(), [.., last] if last.hold.is_some())
+        || readings.iter().any(|r| r.hold.is_some())
+    {
+        let open = each.0.iter().any(Path::is_open)
+            || readings.iter().any(|r| r.hold.is_some() && !r.each.0.is_empty());
         if open {
             return Err("`hold` remembers one value a metric: it does not go with `each`".into());
         }
@@ -244,7 +248,8 @@ fn time(raw: RawTime) -> Result<TimeRule, Wrong> {
     }
     let zone = raw.tz.as_deref().map(zone).transpose()?;
     let fold = raw.fold.as_deref().map_or(Ok(Fold::Earlier), str::parse)?;
-    let local = |what: &str| zone.clone().ok_or(format!("`time` as {what:?} needs `tz`, such as \"Europe/Berlin\""));
+    let local =
+        |what: &str| zone.clone().ok_or(format!("`time` as {what:?} needs `tz`, such as \"Europe/Berlin\""));
     let format = match raw.format.as_deref().unwrap_or("rfc3339") {
         "rfc3339" => TimeFormat::Rfc3339,
         "unix_s" => TimeFormat::Unix { micros: 1e6 },
@@ -254,7 +259,8 @@ fn time(raw: RawTime) -> Result<TimeRule, Wrong> {
         "local" => TimeFormat::Local { zone: local("local")?, fold },
         "dsmr" => TimeFormat::Dsmr { zone: local("dsmr")? },
         "strptime" => {
-            let pattern = raw.pattern.ok_or("`time` as \"strptime\" needs `pattern`, such as \"%d/%m/%Y %H:%M\"")?;
+            let pattern =
+                raw.pattern.ok_or("`time` as \"strptime\" needs `pattern`, such as \"%d/%m/%Y %H:%M\"")?;
             TimeFormat::Strptime { pattern, zone: zone.clone().unwrap_or(TimeZone::UTC), fold }
         }
         other => {
@@ -280,7 +286,12 @@ fn zone(name: &str) -> Result<TimeZone, Wrong> {
 }
 
 fn interval_rule(raw: RawInterval) -> Result<IntervalRule, Wrong> {
-    let format = RawTime { format: raw.format, tz: raw.tz, path: Some(Several(vec![String::new()])), ..RawTime::default() };
+    let format = RawTime {
+        format: raw.format,
+        tz: raw.tz,
+        path: Some(Several(vec![String::new()])),
+        ..RawTime::default()
+    };
     let Some(TimeAt { format, .. }) = time(format)?.at else {
         return Err("`interval` needs the times of its start and its end".into());
     };
@@ -309,7 +320,9 @@ fn reading(raw: RawReading, context: &Context<'_>) -> Result<ReadingRule, Wrong>
             let metric = template("metric", &metric, context.captures)?;
             let interval_s = interval(raw.interval_s)?;
             match metric.text() {
-                Some(text) => MeasureRule::Fixed(Measure { unit: own_unit, kind, interval_s, metric: text.parse()? }),
+                Some(text) => {
+                    MeasureRule::Fixed(Measure { unit: own_unit, kind, interval_s, metric: text.parse()? })
+                }
                 None => MeasureRule::Named { metric, unit: own_unit, kind, interval_s },
             }
         }
@@ -447,7 +460,10 @@ fn measure(text: &str) -> Result<Measure, Wrong> {
     };
     let kind: Kind = kind.parse()?;
     if kind == Kind::Event {
-        return Err(format!("{text:?}: an event is no kind of a looked-up metric; give it a reading of its own").into());
+        return Err(format!(
+            "{text:?}: an event is no kind of a looked-up metric; give it a reading of its own"
+        )
+        .into());
     }
     Ok(Measure {
         metric: metric.parse()?,
@@ -462,7 +478,10 @@ fn known_unit(text: &str) -> Result<Box<str>, Wrong> {
     let code = unit::ucum(text);
     match unit::is_known(code) {
         true => Ok(code.into()),
-        false => Err(format!("{text:?} is no unit that is known: give its UCUM code, such as kW.h, m3/h, {{veh}}, %").into()),
+        false => Err(format!(
+            "{text:?} is no unit that is known: give its UCUM code, such as kW.h, m3/h, {{veh}}, %"
+        )
+        .into()),
     }
 }
 
@@ -495,31 +514,45 @@ mod tests {
     fn a_wrong_mapping_names_file_line_and_what_was_expected() {
         check_error(
             "\n[[source]]\nname = \"a\"\ntopic = \"t/#\"\nformat = \"yaml\"\n",
-            expect![[r#"mapping city.toml:2: source "a": the format "yaml" is not known: json, number, csv, xml, influx, dsmr, cbor, senml-json, senml-cbor, sparkplug-b, ignore"#]],
+            expect![[
+                r#"mapping city.toml:2: source "a": the format "yaml" is not known: json, number, csv, xml, influx, dsmr, cbor, senml-json, senml-cbor, sparkplug-b, ignore"#
+            ]],
         );
         check_error(
             "[[source]]\nname = \"a\"\ntopic = \"t/#\"\nformat = \"json\"\nsensr = \"x\"\n",
-            expect!["mapping city.toml:5: unknown field `sensr`, expected one of `name`, `topic`, `format`, `compression`, `csv`, `where`, `drop_if`, `dedup`, `redact`, `number`, `each`, `sensor`, `time`, `interval`, `reading`, `lookup`, `rename`, `unit_map`, `tags`"],
+            expect![
+                "mapping city.toml:5: unknown field `sensr`, expected one of `name`, `topic`, `format`, `compression`, `csv`, `where`, `drop_if`, `dedup`, `redact`, `number`, `each`, `sensor`, `time`, `interval`, `reading`, `lookup`, `rename`, `unit_map`, `tags`"
+            ],
         );
         check_error(
             "[[source]]\nname = \"a\"\ntopic = \"t/{id}\"\nformat = \"json\"\nsensor = \"{dev}\"\ntime = { as = \"receive\" }\nreading = []\n",
-            expect![[r#"mapping city.toml:1: source "a": `sensor` uses {dev}, which the topic does not capture"#]],
+            expect![[
+                r#"mapping city.toml:1: source "a": `sensor` uses {dev}, which the topic does not capture"#
+            ]],
         );
         check_rest(
             "time = { path = \"/t\", as = \"local\" }\n",
-            expect![[r#"mapping city.toml:1: source "a": `time` as "local" needs `tz`, such as "Europe/Berlin""#]],
+            expect![[
+                r#"mapping city.toml:1: source "a": `time` as "local" needs `tz`, such as "Europe/Berlin""#
+            ]],
         );
         check_rest(
             "time = { as = \"receive\" }\nreading = [\n  { metric = \"m\", value = \"/v\", unit = \"1\" },\n  { metric = \"n\", value = \"v\", unit = \"1\" },\n]\n",
-            expect![[r#"mapping city.toml:9: source "a": "v" is no path: a path is empty or starts with "/", "./" or "../""#]],
+            expect![[
+                r#"mapping city.toml:9: source "a": "v" is no path: a path is empty or starts with "/", "./" or "../""#
+            ]],
         );
         check_rest(
             "time = { as = \"receive\" }\n[[source.reading]]\nmetric = \"m\"\nvalue = \"/v\"\nunit = \"furlongs\"\n",
-            expect![[r#"mapping city.toml:7: source "a": "furlongs" is no unit that is known: give its UCUM code, such as kW.h, m3/h, {veh}, %"#]],
+            expect![[
+                r#"mapping city.toml:7: source "a": "furlongs" is no unit that is known: give its UCUM code, such as kW.h, m3/h, {veh}, %"#
+            ]],
         );
         check_rest(
             "time = { as = \"receive\" }\nwhere = [{ path = \"/v\" }]\nreading = [{ metric = \"m\", value = \"/v\", unit = \"1\" }]\n",
-            expect![[r#"mapping city.toml:1: source "a": a condition has a path and one of eq, ne, in, not_in, exists, is"#]],
+            expect![[
+                r#"mapping city.toml:1: source "a": a condition has a path and one of eq, ne, in, not_in, exists, is"#
+            ]],
         );
         check_rest(
             "time = { as = \"receive\" }\nreading = [{ metric = \"m\", value = 5, unit = \"1\" }]\n",
@@ -527,7 +560,9 @@ mod tests {
         );
         check_rest(
             "time = { as = \"receive\" }\ntags = { who = \"/who\" }\nreading = [{ metric = \"m\", value = \"/v\", unit = \"1\" }]\n",
-            expect![[r#"mapping city.toml:1: source "a": `tags` stand beside events, and no reading is one: put what is known of a sensor into the registry"#]],
+            expect![[
+                r#"mapping city.toml:1: source "a": `tags` stand beside events, and no reading is one: put what is known of a sensor into the registry"#
+            ]],
         );
     }
 }

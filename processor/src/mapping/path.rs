@@ -120,11 +120,7 @@ impl Path {
     }
 
     /// Puts something else in the place of everything that the path fits; `None` takes it out.
-    pub fn replace<'a>(
-        &self,
-        payload: &mut Json<'a>,
-        with: &mut dyn FnMut(Json<'a>) -> Option<Json<'a>>,
-    ) {
+    pub fn replace<'a>(&self, payload: &mut Json<'a>, with: &mut dyn FnMut(Json<'a>) -> Option<Json<'a>>) {
         replace(payload, &self.steps, with);
     }
 
@@ -168,11 +164,7 @@ fn find<'j, 'a>(node: &'j Json<'a>, steps: &[Step]) -> Option<&'j Json<'a>> {
     }
 }
 
-fn replace<'a>(
-    node: &mut Json<'a>,
-    steps: &[Step],
-    with: &mut dyn FnMut(Json<'a>) -> Option<Json<'a>>,
-) {
+fn replace<'a>(node: &mut Json<'a>, steps: &[Step], with: &mut dyn FnMut(Json<'a>) -> Option<Json<'a>>) {
     let Some((step, rest)) = steps.split_first() else {
         let old = std::mem::replace(node, Json::Null);
         *node = with(old).unwrap_or(Json::Null);

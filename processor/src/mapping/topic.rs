@@ -5,16 +5,14 @@ use std::str::FromStr;
 #[derive(Clone, PartialEq, Debug)]
 pub struct TopicPattern {
     levels: Vec<Level>,
+    /// The exact levels before the first other one, if there are any: most topics differ there from most patterns.
+    begins: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
 enum Level {
     Exact(String),
-    Capture {
-        before: String,
-        name: String,
-        after: String,
-    },
+    Capture { before: String, name: String, after: String },
     Any,
     Rest,
     CaptureRest(String),
@@ -25,7 +23,13 @@ impl TopicPattern {
     pub fn captures<'t>(&self, topic: &'t str) -> Option<Captures<'_, 't>> {
         let mut captured = Vec::new();
         let mut rest = Some(topic);
-        for level in &self.levels {
+        if let Some(begins) = &self.begins {
+            rest = match topic.strip_prefix(begins.as_str())? {
+                "" => None,
+                rest => Some(rest.strip_prefix('/')?),
+            };
+        }
+        for level in self.levels.iter().skip_while(|level| matches!(level, Level::Exact(_))) {
             match level {
                 Level::Rest => return Some(Captures(captured)),
                 Level::CaptureRest(name) => {
@@ -36,7 +40,8 @@ impl TopicPattern {
                 Level::Exact(text) if next_level(&mut rest)? == text => {}
                 Level::Exact(_) => return None,
                 Level::Capture { before, name, after } => {
-                    let part = next_level(&mut rest)?.strip_prefix(before.as_str())?.strip_suffix(after.as_str())?;
+                    let part =
+                        next_level(&mut rest)?.strip_prefix(before.as_str())?.strip_suffix(after.as_str())?;
                     captured.push((name.as_str(), part));
                 }
             }
@@ -89,15 +94,21 @@ impl FromStr for TopicPattern {
                 })?,
             });
         }
-        Ok(TopicPattern { levels })
+        let exact = levels.iter().map_while(|level| match level {
+            Level::Exact(text) => Some(text.as_str()),
+            _ => None,
+        });
+        let exact: Vec<&str> = exact.collect();
+        let begins = (!exact.is_empty()).then(|| exact.join("/"));
+        Ok(TopicPattern { levels, begins })
     }
 }
 
 fn next_level<'t>(rest: &mut Option<&'t str>) -> Option<&'t str> {
     let topic = (*rest)?;
-    let (level, left) = topic.split_once('/').map_or((topic, None), |(level, left)| (level, Some(left)));
-    *rest = left;
-    Some(level)
+    let end = topic.bytes().position(|byte| byte == b'/');
+    *rest = end.map(|end| &topic[end + 1..]);
+    Some(&topic[..end.unwrap_or(topic.len())])
 }
 
 fn capture(level: &str) -> Option<Level> {
@@ -110,7 +121,11 @@ fn capture(level: &str) -> Option<Level> {
         return (!name.is_empty() && !name.contains(MARKS)).then(|| Level::CaptureRest(name.to_owned()));
     }
     let plain = !name.is_empty() && ![before, name, after].iter().any(|text| text.contains(MARKS));
-    plain.then(|| Level::Capture { before: before.to_owned(), name: name.to_owned(), after: after.to_owned() })
+    plain.then(|| Level::Capture {
+        before: before.to_owned(),
+        name: name.to_owned(),
+        after: after.to_owned(),
+    })
 }
 
 /// The filters left when every filter that another one covers is taken out: a broker may deliver a message once

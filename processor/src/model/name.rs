@@ -30,7 +30,10 @@ impl SensorId {
         for letter in text.chars() {
             match letter.is_alphanumeric() || "._:/-@=+~%,;#&".contains(letter) {
                 true => name.push(letter),
-                false => letter.encode_utf8(&mut bytes).bytes().for_each(|byte| name.push_str(&format!("%{byte:02X}"))),
+                false => letter
+                    .encode_utf8(&mut bytes)
+                    .bytes()
+                    .for_each(|byte| name.push_str(&format!("%{byte:02X}"))),
             }
         }
         Cow::Owned(name)

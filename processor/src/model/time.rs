@@ -113,9 +113,8 @@ mod tests {
     #[test]
     fn the_hour_that_comes_twice_is_the_one_asked_for() {
         let paris = TimeZone::get("Europe/Paris").unwrap();
-        let resolve = |fold: Fold, text: &str| {
-            fold.resolve(text.parse().unwrap(), &paris).map(|time| time.to_string())
-        };
+        let resolve =
+            |fold: Fold, text: &str| fold.resolve(text.parse().unwrap(), &paris).map(|time| time.to_string());
         let twice = "2021-10-31T02:30:00";
         assert_eq!(resolve(Fold::Earlier, twice).as_deref(), Some("2021-10-31T00:30:00Z"));
         assert_eq!(resolve(Fold::Later, twice).as_deref(), Some("2021-10-31T01:30:00Z"));

@@ -1,6 +1,6 @@
 //! Units by their UCUM codes (<https://ucum.org/ucum>), and linear conversion between those of one quantity.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
 
 /// `to = from * scale + offset`.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -22,12 +22,12 @@ pub fn conversion(from: &str, to: &str) -> Option<Conversion> {
     }
     let (from, to) = (measure(from)?, measure(to)?);
     // A pure number counts whatever is counted.
-    let counts = |a: &Measure<'_>, b: &Measure<'_>| a.dimensions == NUMBER && a.scale == 1.0 && b.dimensions == NUMBER && a.tags.is_empty();
+    let counts = |a: &Measure<'_>, b: &Measure<'_>| {
+        a.dimensions == NUMBER && a.scale == 1.0 && b.dimensions == NUMBER && a.tags.is_empty()
+    };
     let same = from.dimensions == to.dimensions && from.tags == to.tags;
-    (same || counts(&from, &to) || counts(&to, &from)).then(|| Conversion {
-        scale: from.scale / to.scale,
-        offset: (from.offset - to.offset) / to.scale,
-    })
+    (same || counts(&from, &to) || counts(&to, &from))
+        .then(|| Conversion { scale: from.scale / to.scale, offset: (from.offset - to.offset) / to.scale })
 }
 
 /// Whether a code is UCUM, as far as sensors use it.
@@ -38,85 +38,91 @@ pub fn is_known(code: &str) -> bool {
 /// The UCUM code for what a payload says: UN/CEFACT recommendation 20 codes, everyday spellings; anything else is
 /// returned as it is.
 pub fn ucum(text: &str) -> &str {
-    match text.trim() {
-        "" | "C62" | "count" => "1",
-        // UN/CEFACT
-        "LTR" | "l" | "lt" | "liter" | "litre" | "liters" | "litres" => "L",
-        "MTQ" | "m³" | "m^3" | "cbm" => "m3",
-        "E32" | "l/h" => "L/h",
-        "L2" | "l/min" | "lpm" => "L/min",
-        "G51" | "l/s" => "L/s",
-        "MQH" | "m³/h" | "m^3/h" | "m3h" => "m3/h",
-        "MQS" | "m³/s" => "m3/s",
-        "KWH" | "kWh" | "kwh" => "kW.h",
-        "WHR" | "Wh" | "wh" => "W.h",
-        "MWH" | "MWh" => "MW.h",
-        "GWH" | "GWh" => "GW.h",
-        "WTT" | "watt" | "Watt" => "W",
-        "KWT" | "kw" => "kW",
-        "MAW" => "MW",
-        "VLT" | "volt" | "Volt" => "V",
-        "KVT" => "kV",
-        "2Z" => "mV",
-        "AMP" | "ampere" => "A",
-        "4K" => "mA",
-        "HTZ" => "Hz",
-        "CEL" | "°C" | "℃" | "degC" | "celsius" | "Celsius" => "Cel",
-        "FAH" | "°F" | "℉" | "degF" => "[degF]",
-        "KEL" => "K",
-        "GP" | "mg/m³" => "mg/m3",
-        "GQ" | "µg/m³" | "μg/m³" | "µg/m3" | "μg/m3" | "ug/m³" => "ug/m3",
-        "P1" | "pct" | "percent" | "%RH" => "%",
-        "59" | "ppm" => "[ppm]",
-        "61" | "ppb" => "[ppb]",
-        "MTR" => "m",
-        "KMT" => "km",
-        "CMT" => "cm",
-        "MMT" => "mm",
-        "KMH" | "kmh" | "kph" | "kmph" | "km/hr" => "km/h",
-        "MTS" | "mps" => "m/s",
-        "HM" | "mph" | "mi/h" => "[mi_i]/h",
-        "KGM" => "kg",
-        "GRM" => "g",
-        "TNE" => "t",
-        "PAL" => "Pa",
-        "KPA" => "kPa",
-        "A97" => "hPa",
-        "MBR" => "mbar",
-        "BAR" => "bar",
-        "psi" => "[psi]",
-        "LUX" | "lux" => "lx",
-        "2N" => "dB",
-        "dBA" | "dB(A)" => "dB{A}",
-        "SEC" | "sec" | "secs" | "seconds" => "s",
-        "C26" | "msec" => "ms",
-        "MIN" | "minutes" => "min",
-        "HUR" | "hr" | "hours" => "h",
-        "DAY" | "days" => "d",
-        "D46" | "VA" => "V.A",
-        "KVA" | "kVA" => "kV.A",
-        "D44" | "var" | "VAr" | "VAR" => "V.A{reactive}",
-        "KVR" | "kvar" | "kVAr" => "kV.A{reactive}",
-        "varh" | "VArh" => "V.A.h{reactive}",
-        "K3" | "kvarh" | "kVArh" | "kVARh" => "kV.A.h{reactive}",
-        "VAh" => "V.A.h",
-        "kVAh" => "kV.A.h",
-        "JOU" => "J",
-        "KJO" => "kJ",
-        "3B" => "MJ",
-        "GV" => "GJ",
-        "D54" | "W/m²" => "W/m2",
-        "DD" | "°" => "deg",
-        "veh" | "vehicles" | "kpl" => "{veh}",
-        "veh/h" | "kpl/h" | "vehicles/h" => "{veh}/h",
-        "pcu/h" => "{pcu}/h",
-        "mi" => "[mi_i]",
-        "ft" => "[ft_i]",
-        "gpm" => "[gal_us]/min",
-        "Ω" | "ohm" => "Ohm",
-        other => other,
-    }
+    static CODES: LazyLock<HashMap<&str, &str, foldhash::fast::RandomState>> = LazyLock::new(|| {
+        let codes = ALIASES.iter().flat_map(|(code, names)| names.iter().map(move |name| (*name, *code)));
+        codes.collect()
+    });
+    let text = text.trim();
+    CODES.get(text).copied().unwrap_or(text)
 }
+
+/// UCUM codes, and what payloads say for them.
+const ALIASES: [(&str, &[&str]); 74] = [
+    ("1", &["", "C62", "count"]),
+    ("L", &["LTR", "l", "lt", "liter", "litre", "liters", "litres"]),
+    ("m3", &["MTQ", "m³", "m^3", "cbm"]),
+    ("L/h", &["E32", "l/h"]),
+    ("L/min", &["L2", "l/min", "lpm"]),
+    ("L/s", &["G51", "l/s"]),
+    ("m3/h", &["MQH", "m³/h", "m^3/h", "m3h"]),
+    ("m3/s", &["MQS", "m³/s"]),
+    ("kW.h", &["KWH", "kWh", "kwh"]),
+    ("W.h", &["WHR", "Wh", "wh"]),
+    ("MW.h", &["MWH", "MWh"]),
+    ("GW.h", &["GWH", "GWh"]),
+    ("W", &["WTT", "watt", "Watt"]),
+    ("kW", &["KWT", "kw"]),
+    ("MW", &["MAW"]),
+    ("V", &["VLT", "volt", "Volt"]),
+    ("kV", &["KVT"]),
+    ("mV", &["2Z"]),
+    ("A", &["AMP", "ampere"]),
+    ("mA", &["4K"]),
+    ("Hz", &["HTZ"]),
+    ("Cel", &["CEL", "°C", "℃", "degC", "celsius", "Celsius"]),
+    ("[degF]", &["FAH", "°F", "℉", "degF"]),
+    ("K", &["KEL"]),
+    ("mg/m3", &["GP", "mg/m³"]),
+    ("ug/m3", &["GQ", "µg/m³", "μg/m³", "µg/m3", "μg/m3", "ug/m³"]),
+    ("%", &["P1", "pct", "percent", "%RH"]),
+    ("[ppm]", &["59", "ppm"]),
+    ("[ppb]", &["61", "ppb"]),
+    ("m", &["MTR"]),
+    ("km", &["KMT"]),
+    ("cm", &["CMT"]),
+    ("mm", &["MMT"]),
+    ("km/h", &["KMH", "kmh", "kph", "kmph", "km/hr"]),
+    ("m/s", &["MTS", "mps"]),
+    ("[mi_i]/h", &["HM", "mph", "mi/h"]),
+    ("kg", &["KGM"]),
+    ("g", &["GRM"]),
+    ("t", &["TNE"]),
+    ("Pa", &["PAL"]),
+    ("kPa", &["KPA"]),
+    ("hPa", &["A97"]),
+    ("mbar", &["MBR"]),
+    ("bar", &["BAR"]),
+    ("[psi]", &["psi"]),
+    ("lx", &["LUX", "lux"]),
+    ("dB", &["2N"]),
+    ("dB{A}", &["dBA", "dB(A)"]),
+    ("s", &["SEC", "sec", "secs", "seconds"]),
+    ("ms", &["C26", "msec"]),
+    ("min", &["MIN", "minutes"]),
+    ("h", &["HUR", "hr", "hours"]),
+    ("d", &["DAY", "days"]),
+    ("V.A", &["D46", "VA"]),
+    ("kV.A", &["KVA", "kVA"]),
+    ("V.A{reactive}", &["D44", "var", "VAr", "VAR"]),
+    ("kV.A{reactive}", &["KVR", "kvar", "kVAr"]),
+    ("V.A.h{reactive}", &["varh", "VArh"]),
+    ("kV.A.h{reactive}", &["K3", "kvarh", "kVArh", "kVARh"]),
+    ("V.A.h", &["VAh"]),
+    ("kV.A.h", &["kVAh"]),
+    ("J", &["JOU"]),
+    ("kJ", &["KJO"]),
+    ("MJ", &["3B"]),
+    ("GJ", &["GV"]),
+    ("W/m2", &["D54", "W/m²"]),
+    ("deg", &["DD", "°"]),
+    ("{veh}", &["veh", "vehicles", "kpl"]),
+    ("{veh}/h", &["veh/h", "kpl/h", "vehicles/h"]),
+    ("{pcu}/h", &["pcu/h"]),
+    ("[mi_i]", &["mi"]),
+    ("[ft_i]", &["ft"]),
+    ("[gal_us]/min", &["gpm"]),
+    ("Ohm", &["Ω", "ohm"]),
+];
 
 /// The unit that ends a name as wmbusmeters writes them, and the name before it: `total_m3`.
 pub fn suffix(name: &str) -> Option<(&str, &'static str)> {
@@ -196,7 +202,8 @@ pub fn storage(metric: &str) -> Option<&'static str> {
         ("air.no2", "ug/m3"),
         ("noise.level", "dB{A}"),
     ];
-    let begins = |name: &str| metric.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let begins =
+        |name: &str| metric.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     UNITS.iter().filter(|(name, _)| begins(name)).max_by_key(|(name, _)| name.len()).map(|(_, unit)| *unit)
 }
 
@@ -310,7 +317,12 @@ fn measure(code: &str) -> Option<Measure<'_>> {
     };
     if let Some((_, scale, offset, dimensions, tag)) = SPECIAL.iter().find(|special| special.0 == bare) {
         let tags = [*tag].into_iter().filter(|tag| !tag.is_empty()).chain(annotation).map(Cow::Borrowed);
-        return Some(Measure { scale: *scale, offset: *offset, dimensions: *dimensions, tags: tags.collect() });
+        return Some(Measure {
+            scale: *scale,
+            offset: *offset,
+            dimensions: *dimensions,
+            tags: tags.collect(),
+        });
     }
     let mut whole = Measure { scale: 1.0, offset: 0.0, dimensions: NUMBER, tags: Vec::new() };
     let (mut volts, mut amperes) = (0, 0);
@@ -429,7 +441,10 @@ mod tests {
             (5.0, "/h", "1/h", 5.0),
         ] {
             let converted = conversion(from, to).unwrap_or_else(|| panic!("{from} to {to}")).apply(value);
-            assert!((converted - expected).abs() < 1e-9 * expected.abs().max(1.0), "{value} {from} is {converted} {to}");
+            assert!(
+                (converted - expected).abs() < 1e-9 * expected.abs().max(1.0),
+                "{value} {from} is {converted} {to}"
+            );
         }
     }
 
@@ -451,13 +466,18 @@ mod tests {
 
     #[test]
     fn what_payloads_say_is_known() {
-        for text in ["kWh", "°C", "mph", "m³", "l/s", "kpl/h", "LTR", "E32", "WTT", "GQ", "dB(A)", "kvarh", "%RH", "hPa", "V", "lx"] {
+        for text in [
+            "kWh", "°C", "mph", "m³", "l/s", "kpl/h", "LTR", "E32", "WTT", "GQ", "dB(A)", "kvarh", "%RH",
+            "hPa", "V", "lx",
+        ] {
             assert!(is_known(ucum(text)), "{text}");
         }
         assert_eq!(suffix("total_m3"), Some(("total", "m3")));
         assert_eq!(suffix("flow_temperature_c"), Some(("flow_temperature", "Cel")));
         assert_eq!(suffix("status"), None);
-        assert!(!is_known("furlongs") && !is_known("") && !is_known("m/") && !is_known("x{") && !is_known("."));
+        assert!(
+            !is_known("furlongs") && !is_known("") && !is_known("m/") && !is_known("x{") && !is_known(".")
+        );
         assert_eq!(storage("traffic.speed.mean"), Some("km/h"));
         assert_eq!(storage("traffic.speeding"), None);
     }

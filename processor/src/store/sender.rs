@@ -20,7 +20,9 @@ pub async fn load(client: &Client) -> Result<Memory, StoreError> {
     for row in client.query(select, &[]).await? {
         let (source, name): (&str, &str) = (row.get(0), row.get(1));
         let unfit = |error: serde_json::Error| {
-            StoreError::Unfit(format!("sender_state of {name}: {error}: delete the row, and the sender is asked anew"))
+            StoreError::Unfit(format!(
+                "sender_state of {name}: {error}: delete the row, and the sender is asked anew"
+            ))
         };
         let state: &str = row.get(3);
         let state = match row.get::<_, Option<&str>>(4) {

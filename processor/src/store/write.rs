@@ -231,7 +231,6 @@ impl Writer {
             _ => Connection::open(&self.url).await,
         }
     }
-
 }
 
 impl Connection {

@@ -52,13 +52,23 @@ fn senml_packs_are_their_resolved_pairs() {
 
 #[test]
 fn the_things_stack() {
-    check("things-stack", "v3/app1@tenant1/devices/dev1/up", "tts_uplink.json", expect![[r#"
+    check(
+        "things-stack",
+        "v3/app1@tenant1/devices/dev1/up",
+        "tts_uplink.json",
+        expect![[r#"
         2020-02-12T15:15:45.789585Z lora:0004A30B001C0530 air.temperature 1 Cel gauge
         2020-02-12T15:15:45.789585Z lora:0004A30B001C0530 light.level 0.64 - gauge
-    "#]]);
-    check("things-stack", "v3/app1@tenant1/devices/dev1/up", "tts_uplink_as_documented_INVALID.json", expect![[r#"
+    "#]],
+    );
+    check(
+        "things-stack",
+        "v3/app1@tenant1/devices/dev1/up",
+        "tts_uplink_as_documented_INVALID.json",
+        expect![[r#"
 
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -82,11 +92,16 @@ fn one_entity_in_three_shapes() {
         2016-12-07T11:15:00Z ngsi:TrafficFlowObserved-Valladolid-osm-60821110 traffic.speed.mean 52.6 km/h rate/300s
         2016-12-07T11:15:00Z ngsi:TrafficFlowObserved-Valladolid-osm-60821110 traffic.headway.mean 0.5 s rate/300s
         2016-12-07T11:15:00Z ngsi:TrafficFlowObserved-Valladolid-osm-60821110 traffic.length.mean 9.87 m rate/300s"#]].assert_eq(&said.pop_first().unwrap());
-    check("ngsi", "ngsi/water", "ngsi_WaterConsumptionObserved_example-normalized.jsonld", expect![[r#"
+    check(
+        "ngsi",
+        "ngsi/water",
+        "ngsi_WaterConsumptionObserved_example-normalized.jsonld",
+        expect![[r#"
         2021-05-23T23:14:16Z ngsi:urn:ngsi-ld:Consumer:Consumer01 water.volume.total 191051 L counter
         2021-05-23T23:14:16Z ngsi:urn:ngsi-ld:Consumer:Consumer01 water.flow.max 620 L/h gauge
         2021-05-23T23:14:16Z ngsi:urn:ngsi-ld:Consumer:Consumer01 water.flow.min 1 L/h gauge
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -97,7 +112,11 @@ fn digitraffic() {
     for line in text.lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         let (topic, payload) = (line["topic"].as_str().unwrap(), line["payload"].as_str().unwrap());
-        let read = lines(&ready("digitraffic"), &message(topic, payload.as_bytes(), RECEIVED), &mut Memory::default());
+        let read = lines(
+            &ready("digitraffic"),
+            &message(topic, payload.as_bytes(), RECEIVED),
+            &mut Memory::default(),
+        );
         all.push_str(&format!("{topic}: {}\n", read.join("; ")));
     }
     expect![[r#"
@@ -105,15 +124,25 @@ fn digitraffic() {
         tms-v2/23001/5054: 2022-11-09T05:00:00Z fi-tms:23001 traffic.volume.dir1 108 {veh} total/3600s
         tms-v2/status: 
         tms/23307/5122: 2019-01-23T08:25:02Z fi-tms:23307 traffic.speed.dir1 84 km/h sliding/300s
-    "#]].assert_eq(&all);
+    "#]]
+    .assert_eq(&all);
 }
 
 #[test]
 fn dsmr_telegrams() {
-    check("dsmr", "dsmr/home", "dsmr_telegram_v5.txt", expect![[r#"
+    check(
+        "dsmr",
+        "dsmr/home",
+        "dsmr_telegram_v5.txt",
+        expect![[r#"
         refused bad_name: ./meter is absent
-    "#]]);
-    check("dsmr", "dsmr/home", "dsmr_telegram_v4_2.txt", expect![[r#"
+    "#]],
+    );
+    check(
+        "dsmr",
+        "dsmr/home",
+        "dsmr_telegram_v4_2.txt",
+        expect![[r#"
         2016-11-13T19:57:57Z dsmr:3960221976967177082151037881335713 energy.active.import 3016.8289999999997 kW.h counter
         2016-11-13T19:57:57Z dsmr:3960221976967177082151037881335713 energy.active.import.tariff1 1581.123 kW.h counter
         2016-11-13T19:57:57Z dsmr:3960221976967177082151037881335713 energy.active.import.tariff2 1435.706 kW.h counter
@@ -124,5 +153,6 @@ fn dsmr_telegrams() {
         2016-11-13T19:57:57Z dsmr:3960221976967177082151037881335713 current.phase2 6 A gauge
         2016-11-13T19:57:57Z dsmr:3960221976967177082151037881335713 current.phase3 2 A gauge
         2016-11-29T19:00:00Z dsmr:4819243993373755377509728609491464 gas.volume.total 981.443 m3 counter
-    "#]]);
+    "#]],
+    );
 }

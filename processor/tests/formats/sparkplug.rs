@@ -29,7 +29,12 @@ fn steps() -> Option<Vec<Step>> {
         let line: Value = serde_json::from_str(line).unwrap();
         let millis = |value: &Value| Timestamp::from_millisecond(value.as_i64().unwrap()).unwrap();
         let reading = |reading: &Value| {
-            let flags: Vec<_> = reading["flags"].as_array().unwrap().iter().map(|flag| format!(" {}", flag.as_str().unwrap())).collect();
+            let flags: Vec<_> = reading["flags"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|flag| format!(" {}", flag.as_str().unwrap()))
+                .collect();
             format!(
                 "{} {} {} {} {}{}",
                 millis(&reading["time_ms"]),
@@ -125,8 +130,10 @@ fn play(steps: &[Step], cuts: &[usize], restart: bool) -> (Vec<Vec<String>>, Vec
                 continue;
             }
             let (name, unit) = &names[&reading.series];
-            let historical = reading.quality.names().filter(|name| *name == "historical").map(|name| format!(" {name}"));
-            let line = format!("{} {name} {} {unit}{}", reading.time, reading.value, historical.collect::<String>());
+            let historical =
+                reading.quality.names().filter(|name| *name == "historical").map(|name| format!(" {name}"));
+            let line =
+                format!("{} {name} {} {unit}{}", reading.time, reading.value, historical.collect::<String>());
             lines[first + reading.message as usize].push(line);
         }
         requests.extend(said.requests.into_iter().map(|request| request.topic));
@@ -185,8 +192,7 @@ fn a_message_that_never_comes_is_asked_for() {
     let Some(steps) = steps() else { return };
     let mapping = "[[source]]\nname = \"sparkplug\"\ntopic = \"spBv1.0/#\"\nformat = \"sparkplug-b\"\n";
     let mapping = Mapping::parse(&[("sparkplug.toml", mapping)]).unwrap();
-    let messages: Vec<Message> =
-        steps.iter().take(11).skip(1).map(|step| step.message.clone()).collect(); // the twelfth heals the gap
+    let messages: Vec<Message> = steps.iter().take(11).skip(1).map(|step| step.message.clone()).collect(); // the twelfth heals the gap
     let registry = Registry::new(Admission::Open);
     let said = process(&messages, &mapping, &registry, &Rules::default(), &Memory::default());
     assert!(said.requests.is_empty());

@@ -55,7 +55,12 @@ pub fn lines(mapping: &Mapping, message: &Message, memory: &mut Memory) -> Vec<S
     if let Some(refusal) = verdict.refusal {
         return vec![format!("refused {}: {}", refusal.reason.as_str(), refusal.detail)];
     }
-    lines.extend(verdict.refused.iter().map(|refusal| format!("one refused {}: {}", refusal.reason.as_str(), refusal.detail)));
+    lines.extend(
+        verdict
+            .refused
+            .iter()
+            .map(|refusal| format!("one refused {}: {}", refusal.reason.as_str(), refusal.detail)),
+    );
     lines.extend((0 < verdict.unlisted).then(|| format!("{} unlisted", verdict.unlisted)));
     lines
 }

@@ -236,9 +236,9 @@ fn edit() -> impl Strategy<Value = Edit> {
 }
 
 /// One of these after what may happen to bytes on their way, or by a stranger's hand.
-pub fn spoiled(originals: Vec<&'static str>) -> impl Strategy<Value = Vec<u8>> {
+pub fn spoiled(originals: Vec<&'static [u8]>) -> impl Strategy<Value = Vec<u8>> {
     (select(originals), vec(edit(), 1..6)).prop_map(|(original, edits)| {
-        let mut bytes = original.as_bytes().to_vec();
+        let mut bytes = original.to_vec();
         edits.iter().for_each(|edit| edit.apply(&mut bytes));
         bytes
     })

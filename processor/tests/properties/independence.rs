@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use jiff::tz::TimeZone;
 use processor::{
     aggregate::{self, Rollup},
+    memory::Memory,
     model::{Kind, Level, Message, Quality, Series, SeriesId, Time},
     process::{Processed, process},
     registry::{Admission, Registry},
-    validate::Rules,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
-use crate::city::MAPPING;
+use crate::city::{MAPPING, RULES};
 
 /// Half an hour before a day begins in Paris, so that buckets of every level come to their border.
 const BEGIN_S: i64 = 1_715_635_800;
@@ -139,7 +139,7 @@ impl Tables {
         let registry = registry();
         let mut tables = Tables::default();
         for messages in batches {
-            tables.store(&process(messages, &MAPPING, &registry, &Rules::default()));
+            tables.store(&process(messages, &MAPPING, &registry, &RULES, &Memory::default()));
         }
         tables
     }
