@@ -296,16 +296,13 @@ impl Decoder<'_> {
         };
         for (index, source, captures) in routes {
             let Some(syntax) = source.syntax() else {
+                if unreadable.is_some() {
+                    break; // it was meant for a source before: what cannot be read is not ignored
+                }
                 verdict.source = Some(index);
                 if let Format::Sparkplug(rules) = &source.format {
-                    return sparkplug::read(
-                        rules,
-                        topic,
-                        bytes,
-                        message,
-                        self.node(index, source, topic, recall),
-                        found,
-                    );
+                    let node = self.node(index, source, topic, recall);
+                    return sparkplug::read(rules, topic, bytes, message, node, found);
                 }
                 return Ok(());
             };

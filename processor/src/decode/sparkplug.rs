@@ -108,8 +108,8 @@ pub struct Births {
     /// When the node was born, in milliseconds, as it says itself.
     at: i64,
     /// By device; the node itself has no name.
-    devices: BTreeMap<String, Arc<Birth>>,
-    before: BTreeMap<String, Arc<Birth>>,
+    devices: BTreeMap<String, Birth>,
+    before: BTreeMap<String, Birth>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -251,7 +251,7 @@ impl Node {
         if !dead.is_empty() {
             births.before = dead;
         }
-        births.devices.insert(String::new(), Arc::new(Birth::new(at, payload)));
+        births.devices.insert(String::new(), Birth::new(at, payload));
     }
 
     fn device_born(&mut self, device: &str, payload: &Payload, at: i64) -> Result<(), Refusal> {
@@ -269,7 +269,7 @@ impl Node {
             let detail = format!("an edge node of more than {DEVICES_MAX} devices or {METRICS_MAX} metrics");
             return Err(Refusal::new(Reason::TooManySeries, detail));
         }
-        let birth = Arc::new(Birth::new(at, payload));
+        let birth = Birth::new(at, payload);
         Arc::make_mut(&mut self.births).devices.insert(device.to_owned(), birth);
         Ok(())
     }
@@ -283,16 +283,18 @@ impl Node {
             (self.missing, self.gap_since) = (Vec::new(), None);
         }
     }
+}
 
+impl Births {
     /// The birth that explains a message of a device sent at `at`.
-    fn birth(&self, device: &str, order: Order, at: i64) -> Option<Arc<Birth>> {
-        let now = self.births.devices.get(device);
+    fn find(&self, device: &str, order: Order, at: i64) -> Option<&Birth> {
+        let now = self.devices.get(device);
         match order {
             // Delivered again, from before the node was born anew: its aliases are those of then.
             Order::Again | Order::Ahead if now.is_none_or(|now| at < now.at) => {
-                self.births.before.get(device).filter(|before| before.at <= at).cloned()
+                self.before.get(device).filter(|before| before.at <= at)
             }
-            _ => now.cloned(),
+            _ => now,
         }
     }
 }
@@ -367,7 +369,8 @@ pub(super) fn read(
             }
         }
         _ => {
-            let Some(birth) = node.birth(device, order, at) else {
+            let births = node.births.clone();
+            let Some(birth) = births.find(device, order, at) else {
                 return Err(unborn(node, group, name, now, "the device was not born", found));
             };
             let strange = |metric: &&Metric| {
@@ -381,7 +384,7 @@ pub(super) fn read(
                 };
                 return Err(unborn(node, group, name, now, &detail, found));
             }
-            says.readings(&birth, found);
+            says.readings(birth, found);
         }
     }
     Ok(())

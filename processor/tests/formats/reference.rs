@@ -66,8 +66,8 @@ fn the_things_stack() {
         "v3/app1@tenant1/devices/dev1/up",
         "tts_uplink_as_documented_INVALID.json",
         expect![[r#"
-
-    "#]],
+            refused not_json: expected `,` or `}` at line 79 column 5
+        "#]],
     );
 }
 
