@@ -24,6 +24,7 @@ use std::{borrow::Cow, fmt};
 use xxhash_rust::xxh3::xxh3_64;
 
 pub use held::Held;
+pub use inflate::inflated;
 pub use json::Json;
 pub use pseudonym::Pseudonyms;
 pub use sparkplug::{Births, Node};

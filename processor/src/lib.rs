@@ -11,7 +11,7 @@
 //! - [`store`]: connect, migrate, write a batch in one transaction, read it back
 //! - [`aggregate`]: readings become the state of a bucket
 //! - [`roller`]: dirty marks become rollups
-//! - [`redrive`]: rejected messages once more
+//! - [`street`]: what does not come from a broker; [`redrive`]: rejected messages once more
 //! - [`auditor`]: computes rollups again, beside the roller, and compares
 //! - [`faults`]: failpoints and planted bugs; nothing in ordinary builds
 //! - [`service`]: what every service process shares: back-off, and the way from tokio to rayon
@@ -37,6 +37,8 @@ pub mod aggregate;
 pub mod roller;
 
 pub mod redrive;
+
+pub mod street;
 
 pub mod auditor;
 

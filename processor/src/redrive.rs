@@ -3,31 +3,23 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, RwLock},
-    time::Duration,
+    sync::Arc,
 };
 
 use tokio_postgres::{Client, error::SqlState};
-use tracing::warn;
 
 use crate::{
-    mapping::Mapping,
-    memory::Memory,
-    model::{Batch, BatchId, Message, Reason, Series, SeriesId},
-    process::{Processed, process},
-    registry::{self, Registry},
-    service::{Backoff, compute},
+    model::{Batch, BatchId, Message, Reason},
+    registry::Registry,
     store::{
         City, Counts, Filter, Redriven, Rejected, RejectionState, Settlement, StoreError, Writer, connect,
         rejected::PAYLOAD_BYTES_MAX, remembered,
     },
-    validate::Rules,
+    street::Street,
 };
 
 /// Rejections of one transaction: at most 32 MB of payload.
 const STEP_ROWS: i64 = 500;
-/// Attempts at one transaction, over some ten seconds: an operator waits, and nothing is lost by starting again.
-const ATTEMPTS_MAX: u32 = 6;
 /// "screenrd" in ASCII.
 const REDRIVE_LOCK: i64 = 0x7363_7265_656e_7264;
 
@@ -41,16 +33,6 @@ pub struct Redrive {
     after: i64,
     /// The newest at the start: what a running ingest rejects meanwhile is for the next redrive.
     until: i64,
-}
-
-/// What makes a reading of a message today.
-#[derive(Clone)]
-pub struct Street {
-    pub mapping: Arc<Mapping>,
-    pub registry: Arc<RwLock<Registry>>,
-    pub rules: Rules,
-    /// What is remembered of senders now; a message that is tried again changes nothing of it.
-    pub memory: Arc<Memory>,
 }
 
 /// What a step did.
@@ -125,7 +107,9 @@ impl Redrive {
                 (processed, settled.into_iter().collect())
             }
             false => {
-                let processed = self.write(&batch, &settlement, &mut step).await?;
+                let (processed, written) =
+                    self.street.write(&mut self.writer, batch.clone(), Some(&settlement)).await?;
+                step.counts = written.counts;
                 // The ledger holds what is refused again for duplicates.
                 let refused = processed.rejections.iter().map(|again| i64::from(again.readings));
                 step.counts.duplicate -= refused.sum::<i64>();
@@ -152,88 +136,6 @@ impl Redrive {
         let ids: Vec<i64> = settlement.0.iter().map(|redriven| redriven.id).collect();
         let select = "SELECT id FROM rejection WHERE id = ANY($1) AND state = 'redriven'";
         Ok(self.client.query(select, &[&ids]).await?.iter().map(|row| row.get(0)).collect())
-    }
-
-    async fn write(
-        &mut self,
-        batch: &Arc<Batch>,
-        settlement: &Settlement,
-        step: &mut Step,
-    ) -> Result<Processed, StoreError> {
-        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-        let mut processed = self.street.process(batch.clone()).await;
-        for attempt in 1.. {
-            match self.attempt(batch, &mut processed, settlement).await {
-                Ok(counts) => {
-                    step.counts = counts;
-                    break;
-                }
-                Err(error) if attempt < ATTEMPTS_MAX => {
-                    warn!(%error, messages = batch.messages.len(), "redrive failed, will retry");
-                    tokio::time::sleep(backoff.next_wait()).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(processed)
-    }
-
-    async fn attempt(
-        &mut self,
-        batch: &Arc<Batch>,
-        processed: &mut Processed,
-        settlement: &Settlement,
-    ) -> Result<Counts, StoreError> {
-        loop {
-            if !processed.proposals.is_empty() {
-                self.writer.register(&processed.proposals).await?;
-                *processed = self.street.process(batch.clone()).await;
-            }
-            match self.writer.redrive(batch, processed, settlement).await {
-                Err(StoreError::Outdated) => {
-                    self.writer.refresh().await?;
-                    *processed = self.street.process(batch.clone()).await;
-                }
-                outcome => return Ok(outcome?.counts),
-            }
-        }
-    }
-}
-
-impl Street {
-    async fn process(&self, batch: Arc<Batch>) -> Processed {
-        let street = self.clone();
-        compute(move || {
-            let registry = registry::read(&street.registry);
-            process(&batch.messages, &street.mapping, &registry, &street.rules, &street.memory)
-        })
-        .await
-    }
-
-    /// What today's mapping and registry make of messages, without the database: series that would be registered get
-    /// ids below 0 in our memory.
-    pub async fn try_out(&self, batch: Arc<Batch>) -> Processed {
-        let said = self.process(batch.clone()).await;
-        if said.proposals.is_empty() {
-            return said;
-        }
-        {
-            let mut registry = registry::write(&self.registry);
-            let lowest = registry.all_series().map(|series| series.id.0).min().unwrap_or(0).min(0);
-            for (id, proposal) in (1..).zip(&said.proposals) {
-                let series = Series {
-                    id: SeriesId(lowest - id),
-                    kind: proposal.kind,
-                    unit: proposal.unit.clone(),
-                    interval_s: proposal.interval_s,
-                    min: None,
-                    max: None,
-                    part: 0, // set by the registry, from the sensor
-                };
-                registry.add_series(proposal.sensor.as_str(), proposal.metric.as_str(), series);
-            }
-        }
-        Processed { proposals: said.proposals, ..self.process(batch).await }
     }
 }
 

@@ -268,7 +268,8 @@ async fn launch(
     let common = Common { runtime: &runtime, log, console, database_url: &database_url };
     let guarded = parts.mosquitto.as_ref().is_some_and(Mosquitto::asks_for_logins);
     if !args.no_ingest {
-        parts.ingest = Some(ingest(args, &common, &broker_url, &access, guarded));
+        let keys = parts._folder.as_ref().map(|folder| folder.path().join("pseudonyms"));
+        parts.ingest = Some(ingest(args, &common, &broker_url, &access, guarded, keys));
     }
     let query = parts.query.insert(query(args, &common));
     let ingest = async {
@@ -294,7 +295,14 @@ struct Common<'a> {
     database_url: &'a str,
 }
 
-fn ingest(args: &UpArgs, common: &Common<'_>, broker_url: &str, access: &Access, guarded: bool) -> Service {
+fn ingest(
+    args: &UpArgs,
+    common: &Common<'_>,
+    broker_url: &str,
+    access: &Access,
+    guarded: bool,
+    keys: Option<PathBuf>,
+) -> Service {
     let mut own: Vec<OsString> = vec![
         "--storage".into(),
         args.storage.to_string().into(),
@@ -316,6 +324,9 @@ fn ingest(args: &UpArgs, common: &Common<'_>, broker_url: &str, access: &Access,
     // Addresses with passwords go by the environment: others can read a command line.
     let mut env: Vec<(&'static str, OsString)> = vec![("SCREENLINE_BROKER_URL", broker_url.into())];
     env.extend(access.environment());
+    if let Some(keys) = keys.filter(|_| env::var_os("SCREENLINE_PSEUDONYM_KEYS").is_none()) {
+        env.push(("SCREENLINE_PSEUDONYM_KEYS", keys.into()));
+    }
     if guarded {
         // Whoever has a login writes below its own name, so only there a number can be believed.
         env.push(("SCREENLINE_NUMBERED_TOPICS", "gateway".into()));

@@ -14,6 +14,7 @@ use crate::{
     audit::AuditArgs,
     erase::EraseArgs,
     gateway::GatewayArgs,
+    import::ImportArgs,
     mapping::MappingArgs,
     rejected::RejectedArgs,
     retention::RetentionArgs,
@@ -95,6 +96,8 @@ pub enum Command {
     Gateway(GatewayArgs),
     /// Check mappings, and try them on a payload without a broker
     Mapping(Box<MappingArgs>),
+    /// Read a file through a mapping into the tables
+    Import(Box<ImportArgs>),
     /// Say what came in, where it went, and what is missing, for any period
     Account(Box<AccountArgs>),
     /// Look at what was refused, try it again, or give it up

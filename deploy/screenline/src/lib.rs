@@ -4,7 +4,7 @@
 //! - [`up`] and [`demo`]: a whole [`city`], whose children the [`supervisor`] runs
 //! - [`service`]: `ingest` and `query`, each in its own process
 //! - [`replay`]: a recorded feed over MQTT; [`doctor`]: what is here and what is wrong
-//! - [`mapping`]: which payloads become which readings, tried out
+//! - [`mapping`]: which payloads become which readings, tried out; [`import`]: files read by one
 //! - [`account`]: what came in and what is missing; [`rejected`]: what was refused; both on a [`database`]
 //! - [`audit`]: are rollups true; [`retention`], [`erase`]: what goes, and why
 //! - [`paper`], [`period`]: what people look at, and the times they name
@@ -23,6 +23,7 @@ mod erase;
 mod exposition;
 mod fetch;
 mod gateway;
+mod import;
 mod mapping;
 mod monitor;
 mod paper;
@@ -77,6 +78,7 @@ pub fn run() -> ExitCode {
                     Box::pin(gateway::run(args, &console)).await.map(|()| ExitCode::SUCCESS)
                 }
                 Command::Mapping(args) => mapping::run(*args, &console),
+                Command::Import(args) => Box::pin(import::run(*args, &console)).await,
                 Command::Account(args) => Box::pin(account::run(*args)).await,
                 Command::Rejected(args) => Box::pin(rejected::run(*args, &console)).await,
                 Command::Audit(args) => Box::pin(audit::run(*args, &console)).await,

@@ -144,7 +144,7 @@ impl FilterArgs {
 }
 
 /// A connection, and the city that it leads to.
-async fn open(url: &str) -> anyhow::Result<(Client, City)> {
+pub async fn open(url: &str) -> anyhow::Result<(Client, City)> {
     let client = store::connect(url, "screenline rejected").await.context("connect to the database")?;
     let city = City::read(&client).await?;
     Ok((client, city))

@@ -12,7 +12,7 @@ use crate::model::{Reason, reason::Refusal};
 ///
 /// # Errors
 /// `TooLarge`, or `NotInflatable` where it begins as a compressed one and is none.
-pub(super) fn inflated(payload: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, Refusal> {
+pub fn inflated(payload: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, Refusal> {
     match payload {
         [0x1f, 0x8b, ..] => read(MultiGzDecoder::new(payload), limit).map(Cow::Owned),
         // A text may begin with these bytes, too (`x^`): it stays what it is.

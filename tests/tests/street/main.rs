@@ -13,6 +13,7 @@ mod crash;
 mod erase;
 mod failover;
 mod forgetting;
+mod formats;
 mod gateway;
 mod greed;
 mod launcher;

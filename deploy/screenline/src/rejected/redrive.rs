@@ -9,9 +9,10 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use ingest::Intake;
 use processor::{
-    redrive::{Redrive, Refused, Street},
+    redrive::{Redrive, Refused},
     registry::Registry,
     store::{Counts, RejectionState},
+    street::Street,
 };
 use serde_json::json;
 

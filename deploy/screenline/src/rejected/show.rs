@@ -9,9 +9,9 @@ use jiff::tz::TimeZone;
 use processor::{
     model::{Batch, BatchId, Message, Quality},
     process::Processed,
-    redrive::Street,
     registry::{self, Registry},
     store::{Filter, Rejected, rejected::PAYLOAD_BYTES_MAX},
+    street::Street,
 };
 use serde::Serialize;
 use tokio_postgres::Client;
