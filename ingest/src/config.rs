@@ -122,8 +122,9 @@ fn group(text: &str) -> Result<String, String> {
 /// What is taken in and how it is read: the same for a message that comes and for a rejected one that is tried again.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Intake {
-    /// What happens to a sensor nobody announced: open (taken in, marked unreviewed) or closed (rejected)
-    #[arg(long, env = "SCREENLINE_REGISTRY", default_value = "open")]
+    /// What happens to a sensor nobody announced: quarantine (stored and kept apart until it is adopted), open (taken in,
+    /// marked unreviewed) or closed (rejected)
+    #[arg(long, env = "SCREENLINE_REGISTRY", default_value = "quarantine")]
     pub registry: Admission,
 
     /// How old a reading may be at its receipt: 400d, 12h, or unlimited; older ones are rejected as too late

@@ -85,6 +85,10 @@ pub fn describe() {
     describe_gauge!("screenline_queued_messages", "Messages received and not yet in a batch");
     describe_gauge!("screenline_batches_in_flight", "Batches being decoded or written");
     describe_gauge!("screenline_batches_in_flight_limit", "Batches that may be decoded or written at once");
+    describe_gauge!(
+        "screenline_quarantined_sensors",
+        "Sensors that nobody announced, until they are adopted"
+    );
     describe_gauge!("screenline_sources_cached", "Publishers that number their messages, as remembered here");
     describe_gauge!("screenline_sources_cached_limit", "Publishers that may be remembered here");
     describe_counter!("screenline_positions_published_total", "Messages sent below screenline/ack");

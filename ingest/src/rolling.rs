@@ -10,7 +10,12 @@ use std::{
 
 use jiff::tz::TimeZone;
 use metrics::{counter, gauge, histogram};
-use processor::{registry::Registry, roller::Roller, service::Backoff, store};
+use processor::{
+    registry::{self, Registry},
+    roller::Roller,
+    service::Backoff,
+    store,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -25,7 +30,7 @@ pub async fn run(
     behind: Arc<AtomicBool>,
     shutdown: CancellationToken,
 ) {
-    let mut roller = Roller::new(&database_url, registry, zone);
+    let mut roller = Roller::new(&database_url, registry.clone(), zone);
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
     while !shutdown.is_cancelled() {
         let started = Instant::now();
@@ -43,6 +48,8 @@ pub async fn run(
                     Ok(pending) => gauge!("screenline_dirty_marks").set(pending as f64),
                     Err(error) => warn!(%error, "could not count dirty marks"),
                 }
+                let quarantined = registry::read(&registry).quarantined_count();
+                gauge!("screenline_quarantined_sensors").set(quarantined as f64);
                 if rolled.more { Duration::ZERO } else { PAUSE }
             }
             Err(error) => {

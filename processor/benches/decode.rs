@@ -8,7 +8,7 @@ use processor::{
     aggregate::{self, Entry},
     mapping::Mapping,
     memory::Memory,
-    model::{Kind, Message, Quality, Series, SeriesId, Time, bucket::FIVE_MINUTES},
+    model::{Kind, Message, Quality, Series, SeriesId, Time, View, bucket::FIVE_MINUTES},
     process,
     registry::{Admission, Registry},
     validate::Rules,
@@ -63,15 +63,8 @@ fn main() {
             ("humidity", "%"),
         ] {
             id += 1;
-            let series = Series {
-                id: SeriesId(id),
-                kind: Kind::Gauge,
-                unit: unit.into(),
-                interval_s: Some(60),
-                min: Some(0.0),
-                max: None,
-                part: 0,
-            };
+            let mut series = Series::new(SeriesId(id), Kind::Gauge, unit, Some(60));
+            series.view = View::within(Some(0.0), None);
             registry.add_series(&format!("s{sensor}"), metric, series);
         }
     }

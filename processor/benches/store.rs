@@ -107,6 +107,7 @@ async fn register(registry: &RwLock<Registry>, client: &mut Client) -> anyhow::R
             unit: "1".into(),
             kind: Kind::Gauge,
             interval_s: Some(20),
+            first: None,
         })
     };
     let proposals = (0..SERIES).map(proposal).collect::<Result<Vec<_>, _>>().map_err(anyhow::Error::msg)?;

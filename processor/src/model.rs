@@ -12,10 +12,11 @@ pub mod span;
 pub mod state;
 pub mod time;
 pub mod unit;
+pub mod view;
 
 pub use bucket::Level;
 pub use class::{Class, Kept};
-pub use message::{Batch, BatchId, Message, Number};
+pub use message::{Batch, BatchId, First, Message, Number};
 pub use name::{MetricName, SensorId};
 pub use quality::Quality;
 pub use reading::{Event, Reading};
@@ -24,3 +25,4 @@ pub use series::{Kind, Proposal, Series, SeriesId};
 pub use span::Span;
 pub use state::State;
 pub use time::{Fold, Time};
+pub use view::{Calibration, View};

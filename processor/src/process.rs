@@ -18,7 +18,7 @@ use crate::{
         reason::Refusal,
         unit::{self, Conversion},
     },
-    registry::{Admission, Known, Registry, SERIES_MAX},
+    registry::{Admission, Known, QUARANTINED_MAX, QUARANTINED_METRICS_MAX, Registry, SERIES_MAX},
     validate::{self, Rules},
 };
 
@@ -27,7 +27,7 @@ use crate::{
 pub struct Processed {
     pub readings: Vec<Reading>,
     pub events: Vec<Event>,
-    /// Series that an open registry must take in first. Where there are any, their readings are left out here:
+    /// Series that the registry must take in first. Where there are any, their readings are left out here:
     /// register them and process the batch again.
     pub proposals: Vec<Proposal>,
     pub rejections: Vec<Rejection>,
@@ -263,6 +263,9 @@ impl<'r> Chunk<'r> {
             };
         }
         self.reject_readings(index, message, refused, &kept);
+        // Only now it is known what may be kept of a newcomer's message.
+        let newcomers = self.out.proposals[before.2..].iter_mut().filter(|proposal| proposal.first.is_some());
+        newcomers.for_each(|proposal| proposal.first = Some(message.first(kept.of(&message.payload))));
         let outcome = if count == 0 { Outcome::Ignored } else { Outcome::Accepted };
         Fate { source, number, identity, outcome, decoded: count as u32, unlisted, kept }
     }
@@ -290,7 +293,7 @@ impl<'r> Chunk<'r> {
         }
         let Some(series) = known.and_then(|known| registry.series_of(known, sample.metric)) else {
             validate::floor(sample.time, registry.gone().floor(sample.kind, sample.metric))?;
-            return self.propose(&sample);
+            return self.propose(&sample, message);
         };
         validate::floor(series.bucket_time(sample.time), registry.floor(series.id))?;
         if (series.kind == Kind::Event) != matches!(sample.body, Body::Event(_)) {
@@ -303,7 +306,9 @@ impl<'r> Chunk<'r> {
             Body::Value(value) => {
                 let (value, doubt) = self.convert(value, &sample, series)?;
                 let value = value + 0.0; // -0 is 0: the same fact has the same bits
-                quality = validate::range(value, series, quality) | doubt;
+                // What a mapping said of its range stands only where the registry says nothing.
+                let (_, seen) = series.view(time, value, quality);
+                quality = quality.without(Quality::OUT_OF_RANGE) | seen.only(Quality::OUT_OF_RANGE) | doubt;
                 self.out.readings.push(Reading { time, value, series: series.id, quality, message: index });
             }
             Body::Event(passage) => self.out.events.push(Event {
@@ -322,7 +327,7 @@ impl<'r> Chunk<'r> {
         Ok(())
     }
 
-    fn propose(&mut self, sample: &Sample<'_>) -> Result<(), Refusal> {
+    fn propose(&mut self, sample: &Sample<'_>, message: &Message) -> Result<(), Refusal> {
         if self.registry.admission == Admission::Closed {
             return Err(if self.registry.knows_sensor(sample.sensor) {
                 let detail = format!("the registry knows no {} of {}", sample.metric, sample.sensor);
@@ -341,6 +346,16 @@ impl<'r> Chunk<'r> {
                 format!("the limit of {SERIES_MAX} series is reached"),
             ));
         }
+        let newcomer =
+            self.registry.admission == Admission::Quarantine && !self.registry.knows_sensor(sample.sensor);
+        if newcomer && QUARANTINED_MAX <= self.registry.quarantined_count() {
+            let detail = format!("{QUARANTINED_MAX} sensors are in quarantine: adopt or erase some");
+            return Err(Refusal::new(Reason::TooManySeries, detail));
+        }
+        if QUARANTINED_METRICS_MAX <= self.registry.quarantined_metrics(sample.sensor).unwrap_or(0) {
+            let detail = format!("{} is in quarantine with {QUARANTINED_METRICS_MAX} metrics", sample.sensor);
+            return Err(Refusal::new(Reason::TooManySeries, detail));
+        }
         let bad_name = |detail| Refusal::new(Reason::BadName, detail);
         self.out.proposals.push(Proposal {
             sensor: sample.sensor.parse::<SensorId>().map_err(bad_name)?,
@@ -348,6 +363,7 @@ impl<'r> Chunk<'r> {
             unit: self.unit_of(sample),
             kind: sample.kind,
             interval_s: sample.interval_s,
+            first: newcomer.then(|| message.first(None)),
         });
         self.proposed.insert(key);
         Ok(())
@@ -424,7 +440,7 @@ impl<'r> Chunk<'r> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{SeriesId, Time};
+    use crate::model::{SeriesId, Time, View};
 
     const NOW: Time = Time::from_micros(1_700_000_000_000_000);
 
@@ -452,9 +468,8 @@ mod tests {
         let mut registry = Registry::new(Admission::Open);
         for (i, (sensor, metric, unit)) in series.iter().enumerate() {
             let id = SeriesId(i as i32 + 1);
-            let unit = (*unit).into();
-            let series =
-                Series { id, kind: Kind::Gauge, unit, interval_s: None, min: None, max: Some(50.0), part: 0 };
+            let mut series = Series::new(id, Kind::Gauge, unit, None);
+            series.view = View::within(None, Some(50.0));
             registry.add_series(sensor, metric, series);
         }
         registry
@@ -503,6 +518,32 @@ mod tests {
         );
         assert_eq!(out.rejections[0].reason, Reason::UnknownSensor);
         assert!(out.readings.is_empty() && out.proposals.is_empty());
+    }
+
+    #[test]
+    fn a_newcomer_waits_in_quarantine_with_its_first_message() {
+        let payload: &[u8] = br#"[{"n":"a:level","u":"m","v":1}]"#;
+        let messages = [message("city/senml/x", payload), message("city/senml/y", payload)];
+        let said = |messages: &[Message], registry: &Registry| {
+            process(messages, &mapping(), registry, &Rules::default(), &Memory::default())
+        };
+        let mut registry = Registry::new(Admission::Quarantine);
+        let out = said(&messages, &registry);
+        let first = out.proposals[0].first.clone().unwrap();
+        assert_eq!((out.proposals.len(), &*first.topic, &*first.payload), (1, "city/senml/x", payload));
+        registry.add_quarantined("a");
+        registry.add_series("a", "level", Series::new(SeriesId(1), Kind::Gauge, "m", None));
+        assert!(registry.series(SeriesId(1)).unwrap().quarantined);
+        assert_eq!(said(&messages, &registry).readings.len(), 2);
+        // A new metric of a sensor that is known is taken in as in an open city.
+        let mut registry = Registry::new(Admission::Quarantine);
+        registry.add_sensor("a");
+        assert_eq!(said(&messages, &registry).proposals[0].first, None);
+        for i in 0..QUARANTINED_MAX {
+            registry.add_quarantined(&format!("x{i}"));
+        }
+        let more = [message("city/senml/x", br#"[{"n":"b:level","u":"m","v":1}]"#)];
+        assert_eq!(said(&more, &registry).rejections[0].reason, Reason::TooManySeries);
     }
 
     #[test]

@@ -1,19 +1,35 @@
 //! The sensors and series a city knows, in memory.
 
+mod columns;
+pub mod export;
+mod features;
+mod geometry;
+mod given;
 mod gone;
 mod import;
+mod known;
 mod load;
+pub mod plan;
+pub mod quarantine;
 mod register;
+mod table;
+mod touch;
 
 use std::str::FromStr;
 
 /// Names are looked up for every reading: a faster hash than the standard one.
 type HashMap<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
 
+pub use columns::Columns;
+pub use given::{FILE_BYTES_MAX, File, Given, Place, ROWS_MAX, Wrong};
 pub use gone::{Erased, Gone};
-pub use import::{ImportError, Imported, import};
-pub use load::{read, write};
+pub use import::{ImportError, Imported, calibrate, diff, exchange, import, take_in};
+pub use load::{Calibrations, calibrations, read, write};
+pub use plan::Plan;
+pub use quarantine::Adopted;
 pub use register::register;
+pub use table::{Form, Table};
+pub use touch::Touched;
 
 use crate::model::{Series, SeriesId, Time, series::part_of, unit};
 
@@ -22,12 +38,20 @@ use crate::model::{Series, SeriesId, Time, series::part_of, unit};
 pub enum Admission {
     /// From its first valid reading on, marked unreviewed.
     Open,
+    /// Its readings are stored and kept apart, until somebody adopts it.
+    Quarantine,
     /// Its readings are rejected.
     Closed,
 }
 
 /// More series than any city of one database has; stops a sender that invents names.
 pub const SERIES_MAX: usize = 2_000_000;
+
+/// More newcomers than anybody looks through, with at most 640 MB of first payloads; stops a sender that invents names
+/// long before it fills the registry. A batch may go beyond by what it brings.
+pub const QUARANTINED_MAX: usize = 10_000;
+/// More than any device measures: a newcomer is held to what a person can judge.
+pub const QUARANTINED_METRICS_MAX: usize = 100;
 
 /// Series are registered one transaction at a time, so that their ids become visible in order: who has seen an id has
 /// seen all before it.
@@ -38,6 +62,8 @@ const SERIES_LOCK: &str = "SELECT pg_advisory_xact_lock(hashtext('screenline ser
 pub struct Registry {
     pub admission: Admission,
     sensors: HashMap<Box<str>, Sensor>,
+    /// How many of them are in quarantine.
+    quarantined: usize,
     by_id: HashMap<SeriesId, Series>,
     /// The unit of each metric, of the series that came first.
     units: HashMap<Box<str>, (SeriesId, Box<str>)>,
@@ -58,6 +84,7 @@ pub struct Known<'r> {
 #[derive(Clone, Debug)]
 struct Sensor {
     part: i16,
+    quarantined: bool,
     /// A sensor has few metrics: searched one by one.
     series: Vec<(Box<str>, SeriesId)>,
     erased: Vec<Erased>,
@@ -68,6 +95,7 @@ impl Registry {
         Registry {
             admission,
             sensors: HashMap::default(),
+            quarantined: 0,
             by_id: HashMap::default(),
             units: HashMap::default(),
             gone: Gone::default(),
@@ -84,6 +112,17 @@ impl Registry {
 
     pub fn knows_sensor(&self, sensor: &str) -> bool {
         self.sensors.contains_key(sensor)
+    }
+
+    /// How many sensors are in quarantine.
+    pub fn quarantined_count(&self) -> usize {
+        self.quarantined
+    }
+
+    /// The metrics known of a sensor in quarantine; `None` of any other.
+    pub fn quarantined_metrics(&self, sensor: &str) -> Option<usize> {
+        let known = self.sensors.get(sensor)?;
+        known.quarantined.then_some(known.series.len())
     }
 
     /// A sensor; the readings of one follow each other, so the last one is tried first.
@@ -146,9 +185,20 @@ impl Registry {
 
     /// Takes in a sensor, known or not.
     pub fn add_sensor(&mut self, sensor: &str) {
+        self.add(sensor, false);
+    }
+
+    /// Takes in a sensor that nobody announced, unless it is known.
+    pub fn add_quarantined(&mut self, sensor: &str) {
+        self.add(sensor, true);
+    }
+
+    fn add(&mut self, sensor: &str, quarantined: bool) {
         if !self.sensors.contains_key(sensor) {
             let erased = self.gone.erased(sensor).to_vec();
-            self.sensors.insert(sensor.into(), Sensor { part: part_of(sensor), series: Vec::new(), erased });
+            let part = part_of(sensor);
+            self.sensors.insert(sensor.into(), Sensor { part, quarantined, series: Vec::new(), erased });
+            self.quarantined += usize::from(quarantined);
         }
     }
 
@@ -157,6 +207,7 @@ impl Registry {
         self.add_sensor(sensor);
         let Some(known) = self.sensors.get_mut(sensor) else { return };
         series.part = known.part;
+        series.quarantined = known.quarantined;
         if !known.series.iter().any(|(_, id)| *id == series.id) {
             known.series.push((metric.into(), series.id));
         }
@@ -179,9 +230,10 @@ impl FromStr for Admission {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
+            "quarantine" => Ok(Admission::Quarantine),
             "open" => Ok(Admission::Open),
             "closed" => Ok(Admission::Closed),
-            other => Err(format!("{other:?} is neither open nor closed")),
+            other => Err(format!("{other:?} is none of quarantine, open, closed")),
         }
     }
 }

@@ -215,8 +215,13 @@ impl Roller {
                     })?;
                     let bucket = Level::FiveMinutes.start(series.bucket_time(time), &TimeZone::UTC);
                     let marked = marks.get(&bucket).is_some_and(|parts| parts.contains(&series.part));
+                    // Nobody announced it: no marks are of it, but others share its bucket.
+                    if series.quarantined {
+                        continue;
+                    }
                     // Before the floor some of the bucket's readings are gone: what stands there stays.
                     if marked && registry.floor(id) <= Some(bucket) {
+                        let (value, quality) = series.view(time, value, quality);
                         entries.push(aggregate::Entry { series: id, bucket, time, value, quality });
                     }
                 }

@@ -25,6 +25,7 @@ pub(crate) mod sender;
 mod settle;
 mod suspicion;
 mod tally;
+pub(crate) mod withheld;
 mod write;
 
 pub use account::{Account, Totals};
@@ -93,6 +94,11 @@ impl StoreError {
         let StoreError::Database(error) = self else { return false };
         let refuses = |code: &SqlState| ["22", "23", "54"].iter().any(|class| code.code().starts_with(class));
         error.code().is_some_and(refuses) && !self.is_duplicate_key()
+    }
+
+    /// Whether somebody else held a lock for longer than it was waited for.
+    pub(crate) fn is_locked_out(&self) -> bool {
+        matches!(self, StoreError::Database(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
     }
 
     fn is_duplicate_key(&self) -> bool {

@@ -10,7 +10,7 @@ use tracing::warn;
 use crate::{
     mapping::Mapping,
     memory::Memory,
-    model::{Batch, Series, SeriesId},
+    model::{Batch, Proposal, Series, SeriesId},
     process::{Processed, process},
     registry::{self, Registry},
     service::{Backoff, compute},
@@ -53,15 +53,8 @@ impl Street {
             let mut registry = registry::write(&self.registry);
             let lowest = registry.all_series().map(|series| series.id.0).min().unwrap_or(0).min(0);
             for (id, proposal) in (1..).zip(&said.proposals) {
-                let series = Series {
-                    id: SeriesId(lowest - id),
-                    kind: proposal.kind,
-                    unit: proposal.unit.clone(),
-                    interval_s: proposal.interval_s,
-                    min: None,
-                    max: None,
-                    part: 0, // set by the registry, from the sensor
-                };
+                let Proposal { kind, unit, interval_s, .. } = proposal;
+                let series = Series::new(SeriesId(lowest - id), *kind, unit, *interval_s);
                 registry.add_series(proposal.sensor.as_str(), proposal.metric.as_str(), series);
             }
         }

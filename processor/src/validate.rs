@@ -1,4 +1,4 @@
-//! What time and range say of a reading. Checks that need its neighbours are the roller's.
+//! What the time of a reading says of it. Its range is its series' view; checks that need its neighbours are the roller's.
 
 use std::time::Duration;
 
@@ -89,18 +89,6 @@ pub fn number(number: Option<Number>, message: &Message, rules: &Rules) -> Resul
         Some(_) => Ok(Some(number)),
         None => Ok((!rules.numbers_below_gateway_only).then_some(number)),
     }
-}
-
-/// The flags of a value in a series whose range the registry knows; what a mapping said of its range stands only where
-/// the registry says nothing.
-pub fn range(value: f64, series: &Series, quality: Quality) -> Quality {
-    if series.min.is_none() && series.max.is_none() {
-        return quality;
-    }
-    let above = series.min.is_none_or(|min| min <= value);
-    let below = series.max.is_none_or(|max| value <= max);
-    let quality = quality.without(Quality::OUT_OF_RANGE);
-    if above && below { quality } else { quality | Quality::OUT_OF_RANGE }
 }
 
 /// The flag of a reading that speaks of less time than its series' interval, by more than a tenth.

@@ -6,7 +6,7 @@
 use crate::{
     error::{QueryError, Result},
     series::Series,
-    tables::{Kind, SeriesPart},
+    tables::{Kind, SeriesPart, VIEWED, ViewPart},
 };
 use datafusion::arrow::{
     array::{
@@ -15,6 +15,7 @@ use datafusion::arrow::{
     },
     datatypes::SchemaRef,
 };
+use processor::model::{Quality, Time};
 use std::sync::Arc;
 
 /// Rows of a full batch: the engine's own batch size, so that nothing is cut or joined later.
@@ -34,6 +35,8 @@ pub enum Fill {
     Field(Kind),
     /// A text of the row's series; the row's first field is then its id.
     Series(SeriesPart),
+    /// As the registry sees it; the row's first fields are then its series' id, its time, value and quality.
+    View(ViewPart),
 }
 
 /// Feed it frames with `push`, take batches with `next_batch`, and call `finish` at the end.
@@ -41,6 +44,7 @@ pub struct Decoder {
     schema: SchemaRef,
     columns: Vec<(Fill, Builder)>,
     with_series: bool,
+    with_view: bool,
     /// Fields that every row must have.
     fields: usize,
     /// Bytes not decoded yet, from `at` on.
@@ -76,13 +80,15 @@ enum Builder {
 impl Decoder {
     /// `fills` in the order of `schema`'s columns. If one is a `Fill::Series`, every row starts with an int4 series id.
     pub fn new(schema: SchemaRef, fills: &[Fill]) -> Self {
-        let with_series = fills.iter().any(|fill| matches!(fill, Fill::Series(_)));
+        let with_view = fills.iter().any(|fill| matches!(fill, Fill::View(_)));
+        let with_series = with_view || fills.iter().any(|fill| matches!(fill, Fill::Series(_)));
         let from_fields = fills.iter().filter(|fill| matches!(fill, Fill::Field(_))).count();
         Self {
             schema,
             columns: fills.iter().map(|&fill| (fill, Builder::new(fill))).collect(),
             with_series,
-            fields: from_fields + usize::from(with_series),
+            with_view,
+            fields: from_fields + usize::from(with_series) + if with_view { VIEWED.len() } else { 0 },
             buffer: Vec::new(),
             at: 0,
             header_seen: false,
@@ -164,8 +170,9 @@ impl Decoder {
     fn row(&mut self, mut at: usize, series: &Series) -> Result<Option<i32>> {
         let buffer = &self.buffer;
         let mut entry: Option<usize> = None;
+        let mut id = 0;
         if self.with_series {
-            let id = i32::from_be_bytes(exact(
+            id = i32::from_be_bytes(exact(
                 take(buffer, &mut at).ok_or_else(|| QueryError::Internal("a row has no series".into()))?,
             )?);
             entry = series.position(id);
@@ -173,8 +180,19 @@ impl Decoder {
                 return Ok(Some(id));
             }
         }
+        let mut seen = (0.0, Quality::GOOD);
+        if self.with_view {
+            let mut field = || {
+                take(buffer, &mut at).ok_or_else(|| QueryError::Internal("a reading without a value".into()))
+            };
+            let time = Time::from_postgres_micros(i64::from_be_bytes(exact(field()?)?));
+            let value = f64::from_be_bytes(exact(field()?)?);
+            let quality = Quality(i32::from_be_bytes(exact(field()?)?));
+            seen = series.view(id, time, value, quality);
+        }
         for (fill, builder) in &mut self.columns {
             match (*fill, entry) {
+                (Fill::View(part), _) => builder.seen(part, seen),
                 (Fill::Series(part), Some(entry)) => builder.text(series.text(part, entry)),
                 (Fill::Series(_), None) => builder.null(),
                 (Fill::Field(_), _) => match take(buffer, &mut at) {
@@ -191,6 +209,8 @@ impl Builder {
     fn new(fill: Fill) -> Self {
         match fill {
             Fill::Series(_) | Fill::Field(Kind::Text) => Self::Text(StringBuilder::new()),
+            Fill::View(ViewPart::Value) => Self::Float(Float64Builder::new()),
+            Fill::View(ViewPart::Quality) => Self::Int32(Int32Builder::new()),
             Fill::Field(Kind::Time) => Self::Time(TimestampNanosecondBuilder::new().with_timezone("UTC")),
             Fill::Field(Kind::Float) => Self::Float(Float64Builder::new()),
             Fill::Field(Kind::Int32) => Self::Int32(Int32Builder::new()),
@@ -214,6 +234,14 @@ impl Builder {
             Self::Bytes(builder) => builder.append_value(bytes),
         }
         Ok(())
+    }
+
+    fn seen(&mut self, part: ViewPart, (value, quality): (f64, Quality)) {
+        match (self, part) {
+            (Self::Float(builder), ViewPart::Value) => builder.append_value(value),
+            (Self::Int32(builder), ViewPart::Quality) => builder.append_value(quality.0),
+            (other, _) => other.null(), // a view is of these two
+        }
     }
 
     fn text(&mut self, text: &str) {
@@ -322,8 +350,9 @@ mod tests {
     use super::*;
     use datafusion::arrow::{
         array::AsArray,
-        datatypes::{Field, Float64Type, Schema, TimestampNanosecondType},
+        datatypes::{DataType, Field, Float64Type, Int32Type, Schema, TimestampNanosecondType},
     };
+    use processor::model::{Calibration, View};
     use proptest::prelude::*;
 
     /// time, sensor (by series), value, class
@@ -385,6 +414,35 @@ mod tests {
         }
         batches.extend(decoder.finish()?);
         Ok(batches)
+    }
+
+    #[test]
+    fn a_value_is_seen_as_the_registry_says() {
+        let calibration = Calibration { from: Time::YEAR_2000, scale: 2.0, offset: 1.0 };
+        let view = View { max: Some(4.0), calibrations: [calibration].into(), ..View::default() };
+        let mut bytes = SIGNATURE.to_vec();
+        bytes.extend([0; 8]);
+        for (id, micros, value) in [(1i32, -1i64, 1.5f64), (1, 0, 1.5), (1, 0, 1.6), (2, 0, 9.0)] {
+            bytes.extend(4i16.to_be_bytes());
+            let fields: [&[u8]; 4] =
+                [&id.to_be_bytes(), &micros.to_be_bytes(), &value.to_be_bytes(), &16i32.to_be_bytes()];
+            for field in fields {
+                bytes.extend((field.len() as i32).to_be_bytes());
+                bytes.extend(field);
+            }
+        }
+        bytes.extend((-1i16).to_be_bytes());
+        let fields = ["quality", "value"].into_iter().zip([DataType::Int32, DataType::Float64]);
+        let fields: Vec<Field> = fields.map(|(name, kind)| Field::new(name, kind, true)).collect();
+        let fills = [Fill::View(ViewPart::Quality), Fill::View(ViewPart::Value)];
+        let mut decoder = Decoder::new(Arc::new(Schema::new(fields)), &fills);
+        decoder.push(&bytes);
+        assert_eq!(decoder.decode(&series().seen(1, view)).unwrap(), Step::NeedsMore);
+        let batch = decoder.finish().unwrap().unwrap();
+        let values: Vec<_> = batch.column(1).as_primitive::<Float64Type>().values().to_vec();
+        let flags: Vec<_> = batch.column(0).as_primitive::<Int32Type>().values().to_vec();
+        assert_eq!(values, [1.5, 4.0, 4.2, 9.0]);
+        assert_eq!(flags, [16, 16, 16 | Quality::OUT_OF_RANGE.0, 16]);
     }
 
     #[test]

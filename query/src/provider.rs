@@ -7,7 +7,7 @@ use crate::{
     pushdown,
     scan::{Scan, Select},
     series::{Dictionary, Series},
-    tables::{Dataset, Source},
+    tables::{Dataset, Source, VIEWED},
 };
 use datafusion::{
     arrow::datatypes::SchemaRef,
@@ -79,8 +79,13 @@ impl TableProvider for PostgresTable {
         let projection = projection.unwrap_or(&all);
         let columns: Vec<_> = projection.iter().map(|&at| &self.dataset.columns[at]).collect();
         let mut expressions = Vec::new();
-        if columns.iter().any(|column| matches!(column.source, Source::Series(_))) {
+        let viewed =
+            !series.is_plain() && columns.iter().any(|column| matches!(column.source, Source::View(_)));
+        if viewed || columns.iter().any(|column| matches!(column.source, Source::Series(_))) {
             expressions.push("series_id");
+        }
+        if viewed {
+            expressions.extend(VIEWED);
         }
         let fills = columns
             .iter()
@@ -90,8 +95,14 @@ impl TableProvider for PostgresTable {
                     Fill::Field(column.kind)
                 }
                 Source::Series(part) => Fill::Series(part),
+                Source::View(part) if viewed => Fill::View(part),
+                Source::View(_) => {
+                    expressions.push(column.name);
+                    Fill::Field(column.kind)
+                }
             })
             .collect();
+        let only = self.dataset.only.map(|condition| Ok(condition.to_owned()));
         let conditions = filters
             .iter()
             .map(|filter| {
@@ -102,6 +113,7 @@ impl TableProvider for PostgresTable {
                     ))
                 })
             })
+            .chain(only)
             .collect::<Result<Vec<_>, _>>()?;
         let select = Select {
             expressions: expressions.join(", "),

@@ -184,8 +184,12 @@ mod tests {
             .assert_eq(&sql(&filter).unwrap());
         expect!["series_id = ANY ('{1,2}'::int4[])"].assert_eq(&sql(&col("metric").eq(lit("m"))).unwrap());
         expect!["false"].assert_eq(&sql(&col("sensor").eq(lit("'; DROP TABLE reading; --"))).unwrap());
-        expect!["((quality) = (0)::int8 OR series_id = ANY ('{3}'::int4[]))"]
-            .assert_eq(&sql(&col("quality").eq(lit(0)).or(col("metric").eq(lit("n")))).unwrap());
+        let events = condition(
+            Dataset::named("event").unwrap(),
+            &col("quality").eq(lit(0)).or(col("sensor").eq(lit("c"))),
+            &Series::of([(1, "a", "m", "u"), (3, "c", "n", "u")]),
+        );
+        expect!["((quality) = (0)::int8 OR series_id = ANY ('{3}'::int4[]))"].assert_eq(&events.unwrap());
     }
 
     #[test]
@@ -196,6 +200,7 @@ mod tests {
             datafusion::logical_expr::not(col("time").gt(utc(0))),
             col("time").gt(lit(ScalarValue::TimestampNanosecond(Some(0), None))),
             col("time").is_null(),
+            col("quality").eq(lit(0)), // as it is seen, not as it is stored
             col("quality").eq(lit("0")),
             col("quality").gt(col("value")),
         ] {

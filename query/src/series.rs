@@ -1,4 +1,5 @@
-//! The dictionary of series: id -> sensor, metric, unit. Rows travel with four bytes and get their texts here.
+//! The dictionary of series: id -> sensor, metric, unit, and how its values are seen. Rows travel with four bytes and get
+//! their texts here.
 
 use crate::{
     error::{QueryError, Result},
@@ -15,7 +16,14 @@ use datafusion::{
     physical_expr::create_physical_expr,
     prelude::Column,
 };
-use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use processor::{
+    model::{Quality, SeriesId, Time, View},
+    registry,
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, PoisonError, RwLock},
+};
 
 /// Ids re-read below the highest one known: they are drawn before their transaction commits, so a lower one may
 /// appear after a higher one.
@@ -27,8 +35,12 @@ pub struct Series {
     ids: Vec<i32>,
     /// sensor, metric, unit
     texts: RecordBatch,
+    views: Arc<Views>,
     registry_version: i64,
 }
+
+/// Of series that are not seen as they are stored: calibrated, or judged by a range.
+type Views = HashMap<i32, View>;
 
 /// The newest `Series`, shared by all queries.
 #[derive(Debug)]
@@ -58,6 +70,16 @@ impl Series {
 
     pub fn text(&self, part: SeriesPart, position: usize) -> &str {
         self.texts.column(part as usize).as_string::<i32>().value(position)
+    }
+
+    /// Whether all readings are seen as they are stored.
+    pub fn is_plain(&self) -> bool {
+        self.views.is_empty()
+    }
+
+    /// A stored value of a series and its flags, as they are seen today.
+    pub fn view(&self, id: i32, time: Time, value: f64, quality: Quality) -> (f64, Quality) {
+        self.views.get(&id).map_or((value, quality), |view| view.of(time, value, quality))
     }
 
     /// Whether this filter is about series alone, so that `matching` decides it completely.
@@ -110,14 +132,14 @@ impl Series {
         Ok(ids.filter(|(at, _)| verdicts.is_valid(*at) && verdicts.value(*at)).map(|(_, id)| *id).collect())
     }
 
-    fn new(mut rows: Vec<Row>, registry_version: i64) -> Result<Self> {
+    fn new(mut rows: Vec<Row>, views: Arc<Views>, registry_version: i64) -> Result<Self> {
         rows.sort_unstable_by_key(|row| row.0);
         let text = |pick: fn(&Row) -> &str| -> ArrayRef {
             Arc::new(StringArray::from_iter_values(rows.iter().map(pick)))
         };
         let columns = vec![text(|row| &row.1), text(|row| &row.2), text(|row| &row.3)];
         let texts = RecordBatch::try_new(SCHEMA.clone(), columns)?;
-        Ok(Self { ids: rows.iter().map(|row| row.0).collect(), texts, registry_version })
+        Ok(Self { ids: rows.iter().map(|row| row.0).collect(), texts, views, registry_version })
     }
 
     fn rows(&self) -> impl Iterator<Item = Row> {
@@ -138,13 +160,19 @@ impl Series {
     #[cfg(test)]
     pub fn of<const N: usize>(rows: [(i32, &str, &str, &str); N]) -> Self {
         let rows = rows.map(|(id, sensor, metric, unit)| (id, sensor.into(), metric.into(), unit.into()));
-        Self::new(rows.into(), 0).expect("three columns of one length")
+        Self::new(rows.into(), Arc::default(), 0).expect("three columns of one length")
+    }
+
+    #[cfg(test)]
+    pub fn seen(mut self, id: i32, view: View) -> Self {
+        self.views = Arc::new(HashMap::from([(id, view)]));
+        self
     }
 }
 
 impl Dictionary {
     pub fn new() -> Result<Self> {
-        let none = Series::new(Vec::new(), -1)?;
+        let none = Series::new(Vec::new(), Arc::default(), -1)?;
         Ok(Self { newest: RwLock::new(Arc::new(none)), refreshing: tokio::sync::Mutex::new(()) })
     }
 
@@ -169,7 +197,8 @@ impl Dictionary {
         }
         let changed: std::collections::HashSet<i32> = news.iter().map(|row| row.0).collect();
         news.extend(known.rows().filter(|row| !changed.contains(&row.0)));
-        Ok(self.put(Series::new(news, version)?))
+        // What was registered since the last import is seen as it is stored.
+        Ok(self.put(Series::new(news, known.views.clone(), version)?))
     }
 
     /// Reads everything again: a row names a series that is not known.
@@ -181,8 +210,9 @@ impl Dictionary {
 
     async fn load(&self, client: &tokio_postgres::Client, version: i64) -> Result<Arc<Series>> {
         let all = rows(client, i32::MIN).await?;
+        let views = Arc::new(views(client).await?);
         tracing::debug!(series = all.len(), version, "series loaded");
-        Ok(self.put(Series::new(all, version)?))
+        Ok(self.put(Series::new(all, views, version)?))
     }
 
     fn put(&self, series: Series) -> Arc<Series> {
@@ -198,6 +228,18 @@ async fn rows(client: &tokio_postgres::Client, above: i32) -> Result<Vec<Row>> {
         .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?)))
         .collect::<Result<_, tokio_postgres::Error>>()
         .map_err(QueryError::from)
+}
+
+async fn views(client: &tokio_postgres::Client) -> Result<Views> {
+    let select = "SELECT id, min, max FROM series WHERE min IS NOT NULL OR max IS NOT NULL";
+    let mut views = Views::new();
+    for row in client.query(select, &[]).await? {
+        views.insert(row.try_get(0)?, View::within(row.try_get(1)?, row.try_get(2)?));
+    }
+    for (SeriesId(id), calibrations) in registry::calibrations(client).await? {
+        views.entry(id).or_default().calibrations = calibrations.into();
+    }
+    Ok(views)
 }
 
 async fn registry_version(client: &tokio_postgres::Client) -> Result<i64> {

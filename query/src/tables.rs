@@ -15,6 +15,8 @@ pub struct Dataset {
     pub about: &'static str,
     /// What follows FROM in the database.
     pub from: &'static str,
+    /// What every row must fulfil to be seen at all.
+    pub only: Option<&'static str>,
     /// The column that a ticket's `from` and `to` cut. Never null, never infinite.
     pub time: Option<&'static str>,
     /// Columns of the natural key.
@@ -55,7 +57,22 @@ pub enum Source {
     Sql(&'static str),
     /// Looked up by `series_id` in the dictionary of series; PostgreSQL sends four bytes instead of three texts.
     Series(SeriesPart),
+    /// Stored under the column's name, and seen as the registry says today: no filter on it can be left to PostgreSQL.
+    View(ViewPart),
 }
+
+/// What of a reading is seen as the registry says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ViewPart {
+    Value,
+    Quality,
+}
+
+/// What a row of `reading` is seen by, in the order in which it is selected after the series.
+pub const VIEWED: [&str; 3] = ["time", "value", "quality"];
+
+/// Readings of a sensor that nobody announced are nobody's yet. Its rollups need no such rule: there are none.
+const ADMITTED: Option<&str> = Some("NOT EXISTS (SELECT FROM quarantined_series q WHERE q.id = series_id)");
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeriesPart {
@@ -109,6 +126,10 @@ const fn expression(name: &'static str, kind: Kind, sql: &'static str) -> Column
     Column { name, kind, source: Source::Sql(sql) }
 }
 
+const fn view(name: &'static str, kind: Kind, part: ViewPart) -> Column {
+    Column { name, kind, source: Source::View(part) }
+}
+
 const SENSOR: Column =
     Column { name: "sensor", kind: Kind::Text, source: Source::Series(SeriesPart::Sensor) };
 const METRIC: Column =
@@ -144,17 +165,18 @@ const ROLLUP_KEY: &[&str] = &["time", "sensor", "metric"];
 pub const ALL: &[Dataset] = &[
     Dataset {
         name: "reading",
-        about: "one value of one metric of one sensor",
+        about: "one value of one metric of one sensor, calibrated and judged by the registry",
         from: "reading",
+        only: ADMITTED,
         time: Some("time"),
         key: &["time", "sensor", "metric"],
         columns: &[
             sql("time", Kind::Time),
             SENSOR,
             METRIC,
-            sql("value", Kind::Float),
+            view("value", Kind::Float, ViewPart::Value),
             UNIT,
-            sql("quality", Kind::Int32),
+            view("quality", Kind::Int32, ViewPart::Quality),
             sql("received_at", Kind::Time),
         ],
     },
@@ -162,6 +184,7 @@ pub const ALL: &[Dataset] = &[
         name: "event",
         about: "one passage of a vehicle, or one pulse; speed in km/h, length in m, on_time in s",
         from: "event",
+        only: ADMITTED,
         time: Some("time"),
         key: &["time", "sensor", "event_id"],
         columns: &[
@@ -180,6 +203,7 @@ pub const ALL: &[Dataset] = &[
         name: "rollup_5m",
         about: "readings of five minutes",
         from: "rollup_5m",
+        only: None,
         time: Some("time"),
         key: ROLLUP_KEY,
         columns: rollup!(),
@@ -188,6 +212,7 @@ pub const ALL: &[Dataset] = &[
         name: "rollup_1h",
         about: "readings of an hour",
         from: "rollup_1h",
+        only: None,
         time: Some("time"),
         key: ROLLUP_KEY,
         columns: rollup!(),
@@ -196,6 +221,7 @@ pub const ALL: &[Dataset] = &[
         name: "rollup_1d",
         about: "readings of a local day, of 23 to 25 hours",
         from: "rollup_1d",
+        only: None,
         time: Some("time"),
         key: ROLLUP_KEY,
         columns: rollup!(sql("ends", Kind::Time), sql("time_zone", Kind::Text)),
@@ -209,7 +235,9 @@ pub const ALL: &[Dataset] = &[
                sum(rejected_messages)::int8 AS rejected_messages, sum(decoded)::int8 AS decoded, \
                sum(stored)::int8 AS stored, sum(duplicate)::int8 AS duplicate, sum(conflict)::int8 AS conflict, \
                sum(rejected)::int8 AS rejected, sum(late)::int8 AS late, sum(reused)::int8 AS reused, \
-               sum(unkept)::int8 AS unkept, sum(shed)::int8 AS shed FROM ledger GROUP BY source, hour) AS ledger",
+               sum(unkept)::int8 AS unkept, sum(shed)::int8 AS shed, \
+               sum(quarantined)::int8 AS quarantined FROM ledger GROUP BY source, hour) AS ledger",
+        only: None,
         time: Some("hour"),
         key: &["source", "hour"],
         columns: &[
@@ -229,6 +257,7 @@ pub const ALL: &[Dataset] = &[
             sql("reused", Kind::Int64),
             sql("unkept", Kind::Int64),
             sql("shed", Kind::Int64),
+            sql("quarantined", Kind::Int64),
         ],
     },
     Dataset {
@@ -238,6 +267,7 @@ pub const ALL: &[Dataset] = &[
                coalesce(upper(seen) - 1, 0) AS seen_to, coalesce((SELECT sum(upper(g) - lower(g)) \
                FROM unnest(int8multirange(int8range(1, upper(seen))) - seen) AS g), 0)::int8 AS missing, \
                rejected, reused, untracked, updated_at FROM source_position) AS source_position",
+        only: None,
         time: None,
         key: &["source", "epoch"],
         columns: &[
@@ -256,6 +286,7 @@ pub const ALL: &[Dataset] = &[
         name: "gap",
         about: "numbers of a source that never came, and the hour of receipt in which that showed",
         from: "source_gap",
+        only: None,
         time: Some("hour"),
         key: &["source", "epoch", "first_seq"],
         columns: &[
@@ -270,6 +301,7 @@ pub const ALL: &[Dataset] = &[
         name: "coverage",
         about: "how much of what was due was heard of one series in one hour; none at all has no row",
         from: "rollup_1h",
+        only: None,
         time: Some("time"),
         key: ROLLUP_KEY,
         columns: &[
@@ -285,6 +317,7 @@ pub const ALL: &[Dataset] = &[
         name: "rejection",
         about: "one message, or the readings of one message, that was refused, and why",
         from: "rejection",
+        only: None,
         time: Some("received_at"),
         key: &["source", "topic", "sha256", "reason"],
         // Without payloads: they are whatever a sender put into them, and for operators only.
@@ -308,6 +341,7 @@ pub const ALL: &[Dataset] = &[
         name: "conflict",
         about: "a second, different value for a key that is already stored",
         from: "conflict",
+        only: ADMITTED,
         time: Some("time"),
         key: &[],
         columns: &[
@@ -324,14 +358,17 @@ pub const ALL: &[Dataset] = &[
     },
     Dataset {
         name: "sensor",
-        about: "one sensor as the registry knows it, with the time it was so",
+        about: "one sensor as the registry knows it, with the time it was so; state is admitted or quarantined",
         from: "sensor",
+        only: None,
         time: None,
         key: &["id", "valid_from"],
         columns: &[
             sql("id", Kind::Text),
+            sql("name", Kind::Text),
             sql("kind", Kind::Text),
             sql("owner", Kind::Text),
+            sql("serial", Kind::Text),
             sql("lon", Kind::Float),
             sql("lat", Kind::Float),
             sql("segment", Kind::Text),
@@ -342,8 +379,86 @@ pub const ALL: &[Dataset] = &[
             sql("role", Kind::Text),
             sql("privacy", Kind::Text),
             sql("reviewed", Kind::Bool),
+            expression(
+                "state",
+                Kind::Text,
+                "CASE WHEN EXISTS (SELECT FROM quarantine q WHERE q.sensor = sensor.id) THEN 'quarantined' ELSE 'admitted' END",
+            ),
             sql("valid_from", Kind::Time),
             sql("valid_to", Kind::Time),
+        ],
+    },
+    Dataset {
+        name: "segment",
+        about: "one stretch of road; length in m, speeds in km/h, capacity in passenger car units an hour, geometry in GeoJSON",
+        from: "segment",
+        only: None,
+        time: None,
+        key: &["id"],
+        columns: &[
+            sql("id", Kind::Text),
+            sql("name", Kind::Text),
+            sql("road_class", Kind::Text),
+            sql("direction", Kind::Text),
+            sql("from_node", Kind::Text),
+            sql("to_node", Kind::Text),
+            sql("length_m", Kind::Float),
+            sql("speed_limit_kmh", Kind::Float),
+            sql("free_flow_speed_kmh", Kind::Float),
+            sql("lanes", Kind::Int32),
+            sql("capacity_pcu_h", Kind::Float),
+            expression("geometry", Kind::Text, "geometry::text"),
+        ],
+    },
+    Dataset {
+        name: "zone",
+        about: "one district, or a part of another; geometry in GeoJSON",
+        from: "zone",
+        only: None,
+        time: None,
+        key: &["id"],
+        columns: &[
+            sql("id", Kind::Text),
+            sql("name", Kind::Text),
+            sql("parent", Kind::Text),
+            expression("geometry", Kind::Text, "geometry::text"),
+        ],
+    },
+    Dataset {
+        name: "series",
+        about: "one metric of one sensor: its unit (UCUM), what its values are, and the range they are judged by",
+        from: "series",
+        only: None,
+        time: None,
+        key: &["sensor", "metric"],
+        columns: &[
+            expression("sensor", Kind::Text, "series.sensor"),
+            expression("metric", Kind::Text, "series.metric"),
+            expression("unit", Kind::Text, "series.unit"),
+            sql("kind", Kind::Text),
+            sql("interval_s", Kind::Int32),
+            sql("modulus", Kind::Float),
+            sql("resolution", Kind::Float),
+            sql("min", Kind::Float),
+            sql("max", Kind::Float),
+            sql("max_rate", Kind::Float),
+            sql("max_gap_s", Kind::Int32),
+        ],
+    },
+    Dataset {
+        name: "calibration",
+        about: "what makes the true value of a stored one, from a time to the next row's: factor * stored + shift",
+        from: "(SELECT sensor, metric, valid_from, scale AS factor, \"offset\" AS shift \
+               FROM calibration JOIN series ON series.id = series_id) AS calibration",
+        only: None,
+        time: None,
+        key: &["sensor", "metric", "valid_from"],
+        columns: &[
+            sql("sensor", Kind::Text),
+            sql("metric", Kind::Text),
+            sql("valid_from", Kind::Time),
+            sql("factor", Kind::Float),
+            sql("shift", Kind::Float),
         ],
     },
 ];

@@ -1,6 +1,7 @@
 //! Makes the bundled feeds from the simulators' output: `cargo run -p simulators --example bundle -- FOLDER`,
 //! where FOLDER holds `sumo-grid/` and `wntr-net3/`. Numbers keep the text they have in the source.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -25,11 +26,18 @@ fn main() -> anyhow::Result<()> {
 
 fn sumo_grid(source: &Path) -> anyhow::Result<()> {
     let (mut sensors, mut series) = (SENSOR_COLUMNS.to_owned(), SERIES_COLUMNS.to_owned());
+    // By segment: direction, length in metres, speed limit in km/h, and the lanes that have a detector.
+    let mut segments: BTreeMap<String, (String, String, f64, usize)> = BTreeMap::new();
     let detectors = fs::read_to_string(source.join("detectors.csv")).context("read detectors.csv")?;
     for row in csv::Reader::from_reader(detectors.as_bytes()).records() {
         let row = row?;
         let (id, segment, lane, direction, offset) = (&row[0], &row[1], &row[2], &row[3], &row[5]);
         let (lon, lat) = (&row[9], &row[10]);
+        let limit_kmh = (row[6].parse::<f64>()? * 3.6).round();
+        segments
+            .entry(segment.to_owned())
+            .or_insert_with(|| (direction.to_owned(), row[4].to_owned(), limit_kmh, 0))
+            .3 += 1;
         writeln!(
             sensors,
             "{id},loop,traffic,{lon},{lat},{segment},{direction},{lane},{offset},,detector,public"
@@ -85,7 +93,17 @@ fn sumo_grid(source: &Path) -> anyhow::Result<()> {
     messages.sort_by_key(|message| message.t);
 
     let times = vec![rfc3339("city/traffic/+/passage", "/entered"), senml("city/senml/+")];
-    bundle("sumo-grid", 5_400, times, &messages, &sensors, &series)
+    let mut places = "id,direction,length_m,speed_limit_kmh,lanes\n".to_owned();
+    for (id, (direction, length, limit_kmh, lanes)) in segments {
+        writeln!(places, "{id},{direction},{length},{limit_kmh},{lanes}")?;
+    }
+    bundle(
+        "sumo-grid",
+        5_400,
+        times,
+        &messages,
+        [("segments", &places), ("sensors", &sensors), ("series", &series)],
+    )
 }
 
 fn wntr_net3(source: &Path) -> anyhow::Result<()> {
@@ -115,7 +133,14 @@ fn wntr_net3(source: &Path) -> anyhow::Result<()> {
     // The readings reach from the start to the end of 7 days, both included, a quarter of an hour apart.
     let period_s = 7 * 86_400 + 900;
     let times = vec![rfc3339("city/water/+/register", "/time")];
-    bundle("wntr-net3", period_s, times, &messages, &sensors, &series)
+    let places = "id,name,parent\nDMA-1,district metered area 1,\n";
+    bundle(
+        "wntr-net3",
+        period_s,
+        times,
+        &messages,
+        [("zones", places), ("sensors", &sensors), ("series", &series)],
+    )
 }
 
 fn bundle(
@@ -123,8 +148,7 @@ fn bundle(
     period_s: u32,
     times: Vec<PayloadTime>,
     messages: &[Message],
-    sensors: &str,
-    series: &str,
+    registry: [(&str, &str); 3],
 ) -> anyhow::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("feeds").join(name);
     fs::create_dir_all(&folder)?;
@@ -140,8 +164,9 @@ fn bundle(
         writer.write(message)?;
     }
     writer.finish()?;
-    fs::write(folder.join("sensors.csv"), sensors)?;
-    fs::write(folder.join("series.csv"), series)?;
+    for (table, text) in registry {
+        fs::write(folder.join(format!("{table}.csv")), text)?;
+    }
     println!("{}: {} messages", folder.display(), messages.len());
     Ok(())
 }

@@ -13,6 +13,8 @@ pub struct Feed {
     pub name: &'static str,
     /// A recording in the format of [`crate::recording`].
     pub recording: &'static [u8],
+    /// Columns named as those of the table `segment` or `zone`: what its sensors stand in.
+    pub places_csv: &'static str,
     /// Columns named as those of the table `sensor`.
     pub sensors_csv: &'static str,
     /// Columns named as those of the table `series`.
@@ -29,12 +31,14 @@ pub const ALL: &[Feed] = &[
     Feed {
         name: "sumo-grid",
         recording: include_bytes!("../feeds/sumo-grid/recording.jsonl.zst"),
+        places_csv: include_str!("../feeds/sumo-grid/segments.csv"),
         sensors_csv: include_str!("../feeds/sumo-grid/sensors.csv"),
         series_csv: include_str!("../feeds/sumo-grid/series.csv"),
     },
     Feed {
         name: "wntr-net3",
         recording: include_bytes!("../feeds/wntr-net3/recording.jsonl.zst"),
+        places_csv: include_str!("../feeds/wntr-net3/zones.csv"),
         sensors_csv: include_str!("../feeds/wntr-net3/sensors.csv"),
         series_csv: include_str!("../feeds/wntr-net3/series.csv"),
     },
@@ -43,6 +47,11 @@ pub const ALL: &[Feed] = &[
 impl Feed {
     pub fn named(name: &str) -> Option<Feed> {
         ALL.iter().copied().find(|feed| feed.name == name)
+    }
+
+    /// The files of its registry by name.
+    pub fn registry(&self) -> [(&'static str, &'static str); 3] {
+        [("places.csv", self.places_csv), ("sensors.csv", self.sensors_csv), ("series.csv", self.series_csv)]
     }
 
     /// # Errors

@@ -63,6 +63,7 @@ impl Apart {
         let broker = format!("mqtt://{}", self.broker.address);
         let mut args = vec!["ingest", "--broker-url", &broker, "--database-url", &database];
         args.extend(["--lateness-horizon", "unlimited", "--keep", "readings=forever,events=forever"]);
+        args.extend(["--registry", "open"]);
         args.extend(["--storage", self.storage.name()]);
         args.extend(["--metrics-listen", "127.0.0.1:0"]);
         if !more.contains(&"--client-id") {

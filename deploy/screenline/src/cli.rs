@@ -16,6 +16,7 @@ use crate::{
     gateway::GatewayArgs,
     import::ImportArgs,
     mapping::MappingArgs,
+    registry::RegistryArgs,
     rejected::RejectedArgs,
     retention::RetentionArgs,
     service::{IngestArgs, QueryArgs},
@@ -102,6 +103,8 @@ pub enum Command {
     Account(Box<AccountArgs>),
     /// Look at what was refused, try it again, or give it up
     Rejected(Box<RejectedArgs>),
+    /// Import, compare and export sensors, series, segments and zones; adopt those that nobody announced
+    Registry(Box<RegistryArgs>),
     /// Compute rollups again from their readings, and compare bit for bit
     Audit(Box<AuditArgs>),
     /// Say what is older than it is kept, and drop it now
@@ -157,8 +160,9 @@ pub struct UpArgs {
     /// The city's time zone (IANA name), by which local days are cut
     #[arg(long, env = "SCREENLINE_TIME_ZONE", default_value = "UTC", value_name = "ZONE")]
     pub time_zone: String,
-    /// Whether an unknown sensor is registered by its first valid reading (`open`) or rejected (`closed`)
-    #[arg(long, env = "SCREENLINE_REGISTRY", value_parser = ["open", "closed"])]
+    /// What happens to a sensor nobody announced: its readings are kept apart until it is adopted (`quarantine`), it is
+    /// taken in by its first valid reading (`open`), or it is rejected (`closed`) [default: quarantine]
+    #[arg(long, env = "SCREENLINE_REGISTRY", value_parser = ["quarantine", "open", "closed"])]
     pub registry: Option<String>,
     /// Readings older than this are rejected as too late: `400d`, or `unlimited` [default: 400d]
     #[arg(long, env = "SCREENLINE_LATENESS_HORIZON", value_name = "SPAN")]

@@ -307,11 +307,12 @@ async fn import(
     let began = Instant::now();
     let (mut sensors, mut series) = (0, 0);
     for feed in feeds {
-        let imported = registry::import(client, feed.sensors_csv, feed.series_csv)
+        let files = feed.registry().map(|(name, text)| registry::File::new(name, text));
+        registry::import(client, &files)
             .await
             .with_context(|| format!("import the registry of {}", feed.name))?;
-        sensors += imported.sensors;
-        series += imported.series;
+        sensors += feed.sensors_csv.lines().count() - 1;
+        series += feed.series_csv.lines().count() - 1;
     }
     tell(&format!("registry  {sensors} sensors, {series} series"), began.elapsed());
     Ok(())

@@ -6,6 +6,7 @@
 //! - [`replay`]: a recorded feed over MQTT; [`doctor`]: what is here and what is wrong
 //! - [`mapping`]: which payloads become which readings, tried out; [`import`]: files read by one
 //! - [`account`]: what came in and what is missing; [`rejected`]: what was refused; both on a [`database`]
+//! - [`registry`]: sensors, series, segments and zones, and those that nobody announced
 //! - [`audit`]: are rollups true; [`retention`], [`erase`]: what goes, and why
 //! - [`paper`], [`period`]: what people look at, and the times they name
 //! - [`telemetry`], [`console`], [`monitor`], [`disk`], [`ready`], [`signals`]: what only a process may install or write
@@ -30,6 +31,7 @@ mod paper;
 mod period;
 mod ports;
 mod ready;
+mod registry;
 mod rejected;
 mod replay;
 mod retention;
@@ -81,6 +83,7 @@ pub fn run() -> ExitCode {
                 Command::Import(args) => Box::pin(import::run(*args, &console)).await,
                 Command::Account(args) => Box::pin(account::run(*args)).await,
                 Command::Rejected(args) => Box::pin(rejected::run(*args, &console)).await,
+                Command::Registry(args) => Box::pin(registry::run(*args)).await,
                 Command::Audit(args) => Box::pin(audit::run(*args, &console)).await,
                 Command::Retention(args) => Box::pin(retention::run(*args)).await,
                 Command::Erase(args) => Box::pin(erase::run(*args, &console)).await,

@@ -1,6 +1,7 @@
 //! `screenline verify`: sends a load of its own through the running city and compares the tables with it.
 
 use std::{
+    collections::BTreeSet,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -8,7 +9,10 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
-use processor::store::{self, Eraser, Erasure};
+use processor::{
+    registry,
+    store::{self, Eraser, Erasure},
+};
 use serde_json::json;
 use simulators::{
     broker::Broker,
@@ -92,6 +96,7 @@ async fn verify(args: &VerifyArgs, url: &str) -> anyhow::Result<ExitCode> {
     };
 
     let database = connect().await.context("connect to the database")?;
+    announce(&database, &load).await.context("register the sensors of the load")?;
     let (done, until_done) = watch::channel(false);
     let sending = async {
         let sent = timeout(args.for_time + PATIENCE, publisher.publish(&ledger)).await;
@@ -121,10 +126,24 @@ async fn verify(args: &VerifyArgs, url: &str) -> anyhow::Result<ExitCode> {
     Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What nobody announced would wait in quarantine.
+async fn announce(database: &Client, load: &Load) -> anyhow::Result<()> {
+    let plan = load.plan();
+    let facts = plan.messages.iter().flat_map(|message| &message.facts);
+    let sensors: BTreeSet<&str> = facts.map(|fact| &*fact.key.sensor).collect();
+    let rows: String = sensors.into_iter().map(|sensor| format!("{sensor},verify\n")).collect();
+    let file = registry::File {
+        table: Some(registry::Table::Sensor),
+        ..registry::File::new("the load", &format!("id,kind\n{rows}"))
+    };
+    registry::import(database, &[file]).await?;
+    Ok(())
+}
+
 /// The sensors of the load and all that they said. What was refused and names none of them stays, for as long as
 /// rejections are kept.
 async fn erase(url: &str, database: &Client, load: &Load) -> anyhow::Result<()> {
-    let query = "SELECT DISTINCT sensor FROM series WHERE starts_with(sensor, $1)";
+    let query = "SELECT DISTINCT id FROM sensor WHERE starts_with(id, $1)";
     for row in database.query(query, &[&load.prefix()]).await? {
         let sensor = row.get::<_, &str>(0).parse().map_err(anyhow::Error::msg)?;
         let reason = "end of screenline verify".to_owned();

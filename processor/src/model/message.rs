@@ -16,6 +16,48 @@ pub struct Message {
     pub number: Option<Number>,
 }
 
+/// The first message of a sensor that nobody announced, as it is kept for whoever adopts it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct First {
+    pub topic: String,
+    pub payload: Bytes,
+    /// Of the whole payload.
+    pub payload_bytes: usize,
+    pub received_at: Time,
+}
+
+/// A payload is kept to this length.
+pub const KEPT_PAYLOAD_BYTES_MAX: usize = 64 << 10;
+/// A topic is kept to this length: it fits into an index beside a reason and a hash, whose entries may have 2,700 bytes.
+pub const KEPT_TEXT_BYTES_MAX: usize = 1_024;
+
+impl Message {
+    /// The topic as a table can hold it.
+    pub fn kept_topic(&self) -> String {
+        kept_text(&self.topic)
+    }
+
+    /// What is kept of it where it is a sensor's first, with as much of its payload as may be kept.
+    pub fn first(&self, payload: Option<&[u8]>) -> First {
+        First {
+            topic: self.kept_topic(),
+            payload: Bytes::copy_from_slice(kept_start(payload.unwrap_or_default())),
+            payload_bytes: self.payload.len(),
+            received_at: self.received_at,
+        }
+    }
+}
+
+/// As much of a payload as is kept.
+pub fn kept_start(payload: &[u8]) -> &[u8] {
+    &payload[..payload.len().min(KEPT_PAYLOAD_BYTES_MAX)]
+}
+
+/// A text as PostgreSQL can hold it: without NUL, and of bounded length.
+pub fn kept_text(text: &str) -> String {
+    text[..text.floor_char_boundary(KEPT_TEXT_BYTES_MAX)].replace('\0', "?")
+}
+
 /// A publisher's own count of its messages: says what is missing, and what came before.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Number {

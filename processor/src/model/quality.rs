@@ -57,6 +57,10 @@ impl Quality {
         Quality(self.0 & !other.0)
     }
 
+    pub const fn only(self, other: Quality) -> Quality {
+        Quality(self.0 & other.0)
+    }
+
     pub const fn intersects(self, other: Quality) -> bool {
         self.0 & other.0 != 0
     }

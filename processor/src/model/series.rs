@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use super::{MetricName, SensorId, Time};
+use super::{First, MetricName, Quality, SensorId, Time, View};
 
 /// The key of `series`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -77,13 +77,27 @@ pub struct Series {
     /// UCUM.
     pub unit: Box<str>,
     pub interval_s: Option<u32>,
-    pub min: Option<f64>,
-    pub max: Option<f64>,
-    /// The share of the city its sensor falls in, 0 to [`PARTS`] - 1.
+    pub view: View,
+    /// The share of the city its sensor falls in, 0 to [`PARTS`] - 1. The registry sets it.
     pub part: i16,
+    /// Its sensor was announced by nobody: readings are stored and kept apart. The registry sets it.
+    pub quarantined: bool,
 }
 
 impl Series {
+    /// Seen as it is stored; the registry says the rest.
+    pub fn new(id: SeriesId, kind: Kind, unit: &str, interval_s: Option<u32>) -> Series {
+        Series { id, kind, unit: unit.into(), interval_s, view: View::default(), part: 0, quarantined: false }
+    }
+
+    /// A stored value and its flags as they are seen today. An event has no value of its own.
+    pub fn view(&self, time: Time, value: f64, quality: Quality) -> (f64, Quality) {
+        match self.kind {
+            Kind::Event => (value, quality),
+            _ => self.view.of(time, value, quality),
+        }
+    }
+
     /// The instant that decides the bucket of a reading taken at `time`: the start of its interval where it
     /// speaks of one (with [start, end) buckets an interval ending on the hour belongs to the hour before).
     pub fn bucket_time(&self, time: Time) -> Time {
@@ -104,12 +118,14 @@ pub fn part_of(sensor: &str) -> i16 {
     (xxhash_rust::xxh3::xxh3_64(sensor.as_bytes()) % PARTS) as i16
 }
 
-/// A series that a valid reading asks an open registry to take in.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+/// A series that a valid reading asks the registry to take in.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proposal {
     pub sensor: SensorId,
     pub metric: MetricName,
     pub unit: Box<str>,
     pub kind: Kind,
     pub interval_s: Option<u32>,
+    /// Where its sensor is to wait in quarantine: the message it came in.
+    pub first: Option<First>,
 }

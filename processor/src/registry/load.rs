@@ -1,12 +1,37 @@
+use std::collections::HashMap;
+
 use tokio_postgres::{Client, Row};
 
 use super::{Gone, Registry};
 use crate::{
-    model::{Series, SeriesId},
+    model::{Calibration, Series, SeriesId, Time, View},
     store::StoreError,
 };
 
-const COLUMNS: &str = "id, sensor, metric, unit, kind, interval_s, min, max";
+const SELECT: &str = "SELECT id, sensor, metric, unit, kind, interval_s, min, max,
+    EXISTS (SELECT FROM quarantine q WHERE q.sensor = series.sensor) AS quarantined FROM series";
+
+/// Calibrations by series, those of each in order of time.
+pub type Calibrations = HashMap<SeriesId, Vec<Calibration>>;
+
+/// What holds from the beginning has no time in the table.
+const BEGINNING: Time = Time::from_micros(i64::MIN);
+
+/// Every calibration of the city.
+///
+/// # Errors
+/// The database cannot be read.
+pub async fn calibrations(client: &Client) -> Result<Calibrations, tokio_postgres::Error> {
+    let select = "SELECT series_id, CASE WHEN isfinite(valid_from) THEN valid_from END, scale, \"offset\"
+                  FROM calibration ORDER BY valid_from";
+    let mut all = Calibrations::new();
+    for row in client.query(select, &[]).await? {
+        let from = row.get::<_, Option<jiff::Timestamp>>(1).map_or(BEGINNING, Time::from);
+        let calibration = Calibration { from, scale: row.get(2), offset: row.get(3) };
+        all.entry(SeriesId(row.get(0))).or_default().push(calibration);
+    }
+    Ok(all)
+}
 
 impl Registry {
     /// Takes in what was registered since the last call; everything again after an import, a drop or an erasure.
@@ -21,21 +46,27 @@ impl Registry {
         let city = client.query_opt("SELECT registry_version FROM city", &[]).await?;
         let now: i64 = city.map_or(0, |row| row.get(0));
         if now == version {
-            let query = format!("SELECT {COLUMNS} FROM series WHERE id > $1");
-            let rows = client.query(&query, &[&last_id]).await?;
+            // What is new since the last import has no calibration.
+            let rows = client.query(&format!("{SELECT} WHERE id > $1"), &[&last_id]).await?;
             if !rows.is_empty() {
-                write(registry).add_rows(&rows);
+                write(registry).add_rows(&rows, &mut Calibrations::new());
             }
             return Ok(());
         }
         let gone = Gone::load(client).await?;
-        let sensors = client.query("SELECT DISTINCT id FROM sensor", &[]).await?;
-        let series = client.query(&format!("SELECT {COLUMNS} FROM series"), &[]).await?;
+        let sensors = client
+            .query(
+                "SELECT DISTINCT id, EXISTS (SELECT FROM quarantine q WHERE q.sensor = id) FROM sensor",
+                &[],
+            )
+            .await?;
+        let mut calibrations = calibrations(client).await?;
+        let series = client.query(SELECT, &[]).await?;
         let mut fresh = Registry { gone, version: now, ..Registry::new(read(registry).admission) };
         for row in &sensors {
-            fresh.add_sensor(row.get(0));
+            fresh.add(row.get(0), row.get(1));
         }
-        fresh.add_rows(&series);
+        fresh.add_rows(&series, &mut calibrations);
         let mut known = write(registry);
         // Another task may have loaded later than we. A series registered meanwhile has a higher id: the next call
         // takes it in.
@@ -45,20 +76,21 @@ impl Registry {
         Ok(())
     }
 
-    pub(crate) fn add_rows(&mut self, rows: &[Row]) {
+    fn add_rows(&mut self, rows: &[Row], calibrations: &mut Calibrations) {
         for row in rows {
             let kind: &str = row.get("kind");
             let Ok(kind) = kind.parse() else { continue }; // the table's CHECK allows no other
-            let series = Series {
-                id: SeriesId(row.get("id")),
-                kind,
-                unit: row.get::<_, &str>("unit").into(),
-                interval_s: row.get::<_, Option<i32>>("interval_s").map(|seconds| seconds.unsigned_abs()),
+            let id = SeriesId(row.get("id"));
+            let interval_s = row.get::<_, Option<i32>>("interval_s").map(i32::unsigned_abs);
+            let mut series = Series::new(id, kind, row.get("unit"), interval_s);
+            series.view = View {
                 min: row.get("min"),
                 max: row.get("max"),
-                part: 0, // set by the registry, from the sensor
+                calibrations: calibrations.remove(&id).unwrap_or_default().into(),
             };
-            self.add_series(row.get("sensor"), row.get("metric"), series);
+            let sensor = row.get("sensor");
+            self.add(sensor, row.get("quarantined"));
+            self.add_series(sensor, row.get("metric"), series);
         }
     }
 }

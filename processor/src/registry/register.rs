@@ -1,9 +1,13 @@
 use tokio_postgres::Client;
 
 use super::Registry;
-use crate::{faults, model::Proposal, store::StoreError};
+use crate::{
+    faults,
+    model::{First, Proposal, SensorId},
+    store::StoreError,
+};
 
-/// Takes proposed series in, their sensors marked unreviewed, in a transaction of its own: it must not hold up
+/// Takes proposed series in, their sensors marked unreviewed or put into quarantine, in a transaction of its own: it must not hold up
 /// other writers as long as a batch does.
 ///
 /// # Errors
@@ -20,14 +24,31 @@ pub async fn register(
     let intervals: Vec<Option<i32>> = proposals.iter().map(|p| p.interval_s.map(|s| s as i32)).collect();
     let transaction = client.transaction().await?;
     transaction.execute(super::SERIES_LOCK, &[]).await?;
+    let first = |proposal: &Proposal| Some((proposal.sensor.clone(), proposal.first.clone()?));
+    let first: Vec<(SensorId, First)> = proposals.iter().filter_map(first).collect();
+    let newcomers: Vec<&str> = first.iter().map(|(sensor, _)| sensor.as_str()).collect();
+    let topics: Vec<&str> = first.iter().map(|(_, first)| first.topic.as_str()).collect();
+    let payloads: Vec<&[u8]> = first.iter().map(|(_, first)| first.payload.as_ref()).collect();
+    let lengths: Vec<i64> = first.iter().map(|(_, first)| first.payload_bytes as i64).collect();
+    let seen: Vec<_> = first.iter().map(|(_, first)| first.received_at.timestamp()).collect();
+    // Who was registered meanwhile is no newcomer any more.
     transaction
         .execute(
-            "INSERT INTO sensor (id)
-             SELECT DISTINCT id FROM unnest($1::text[]) AS new (id)
-             WHERE NOT EXISTS (SELECT FROM sensor WHERE sensor.id = new.id)
-             ORDER BY id
-             ON CONFLICT DO NOTHING",
-            &[&sensors],
+            "WITH fresh AS (
+                 INSERT INTO sensor (id)
+                 SELECT DISTINCT id FROM unnest($1::text[]) AS new (id)
+                 WHERE NOT EXISTS (SELECT FROM sensor WHERE sensor.id = new.id)
+                 ORDER BY id
+                 ON CONFLICT DO NOTHING
+                 RETURNING id
+             )
+             INSERT INTO quarantine (sensor, topic, payload, payload_bytes, seen_at)
+             SELECT DISTINCT ON (new.sensor) new.*
+             FROM unnest($2::text[], $3::text[], $4::bytea[], $5::int8[], $6::timestamptz[])
+                 AS new (sensor, topic, payload, payload_bytes, seen_at)
+             WHERE new.sensor IN (SELECT id FROM fresh)
+             ORDER BY new.sensor, new.seen_at",
+            &[&sensors, &newcomers, &topics, &payloads, &lengths, &seen],
         )
         .await?;
     // The anti-join first: ON CONFLICT alone would burn an id for every series that is there already.

@@ -213,6 +213,7 @@ impl Counts {
             reused: n("reused"),
             unkept: n("unkept"),
             shed: n("shed"),
+            quarantined: n("quarantined"),
         }
     }
 }

@@ -11,7 +11,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 use tokio_postgres::Client;
 
-use super::{City, StoreError, connect, lock, mention::Mention, partition};
+use super::{City, StoreError, connect, lock, mention::Mention, partition, withheld};
 use crate::{
     model::{
         Kind, Level, MetricName, SensorId, SeriesId, Time,
@@ -154,6 +154,8 @@ impl Eraser {
         let rejections = self.rejections().await?;
         let delete = "DELETE FROM rejection WHERE id = ANY($1)";
         traces.rejections = self.client.execute(delete, &[&rejections]).await? as i64;
+        withheld::forget(&self.client, &Mention::of(self.erasure.sensor.as_str()), self.erasure.starts)
+            .await?;
         for day in self.days().await? {
             let going = self.going(day).await?;
             self.delete(&going).await?;
@@ -320,6 +322,11 @@ impl Eraser {
              WHERE {same} AND old.event_id = going.event_id"
         );
         let events = client.execute(&delete, &[&times, &ids, &events]).await? as i64;
+        let raw = going.readings.iter().copied().chain(going.events.iter().map(|(time, id, _)| (*time, *id)));
+        let bucket = |(time, id): (Time, SeriesId)| {
+            (Time::from_micros(time.micros() - self.series[&id].interval).floor(FIVE_MINUTES), id)
+        };
+        withheld::less(client, raw.map(bucket)).await?;
         let mut rollups = 0;
         for (level, keys) in &going.rollups {
             let (buckets, ids): (Vec<_>, Vec<_>) = keys.iter().map(|(at, id)| (at.timestamp(), id.0)).unzip();
@@ -388,6 +395,7 @@ impl Eraser {
         let sensor = self.erasure.sensor.as_str();
         let mut rows = client.execute("DELETE FROM series WHERE sensor = $1", &[&sensor]).await?;
         rows += client.execute("DELETE FROM sensor WHERE id = $1", &[&sensor]).await?;
+        client.execute("DELETE FROM quarantine WHERE sensor = $1", &[&sensor]).await?;
         client.batch_execute("UPDATE city SET registry_version = registry_version + 1; COMMIT").await?;
         Ok(rows as i64)
     }

@@ -12,11 +12,16 @@ pub(super) fn begin_shared() -> String {
 }
 
 /// Begins a transaction beside which nobody rolls. It gives up before others notice that they wait for it.
-pub(super) fn begin_unrolled() -> String {
+pub(crate) fn begin_unrolled() -> String {
     format!("BEGIN; SET LOCAL lock_timeout = '5s'; SELECT pg_advisory_xact_lock({ROLLER})")
 }
 
 /// Begins a transaction beside which nobody rolls and no batch is at work.
-pub(super) fn begin_alone() -> String {
-    format!("{}; SELECT pg_advisory_xact_lock({CITY})", begin_unrolled())
+pub(crate) fn begin_alone() -> String {
+    format!("{}; {}", begin_unrolled(), alone())
+}
+
+/// Waits, in a transaction beside which nobody rolls, until no batch is at work.
+pub(crate) fn alone() -> String {
+    format!("SELECT pg_advisory_xact_lock({CITY})")
 }

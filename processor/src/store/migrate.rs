@@ -38,7 +38,7 @@ struct Migration {
     timescale: &'static str,
 }
 
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     Migration {
         number: 1,
         name: "street",
@@ -67,10 +67,17 @@ const MIGRATIONS: [Migration; 4] = [
         plain: "",
         timescale: "",
     },
+    Migration {
+        number: 5,
+        name: "registry",
+        common: include_str!("../../../deploy/sql/0005_registry.sql"),
+        plain: "",
+        timescale: "",
+    },
 ];
 
 /// The version of the tables that this program reads and writes.
-pub(super) const VERSION: i32 = MIGRATIONS.len() as i32;
+pub(super) const VERSION: i32 = MIGRATIONS[MIGRATIONS.len() - 1].number;
 
 /// Any number will do, as long as nobody else in this database locks the same: "screenli" in ASCII.
 const MIGRATION_LOCK: i64 = 0x7363_7265_656e_6c69;
@@ -116,12 +123,9 @@ async fn migrate_locked(
         }
         None => choose(client, want).await?,
     };
-    if let Some(newer) = done.iter().map(|row| row.get::<_, i32>(0)).find(|n| MIGRATIONS.len() < *n as usize)
-    {
-        let message = format!(
-            "the database has migration {newer}, this program knows {}: run a newer one",
-            MIGRATIONS.len()
-        );
+    if let Some(newer) = done.iter().map(|row| row.get::<_, i32>(0)).find(|n| VERSION < *n) {
+        let message =
+            format!("the database has migration {newer}, this program knows {VERSION}: run a newer one");
         return Err(StoreError::Unfit(message));
     }
     for migration in &MIGRATIONS {

@@ -6,14 +6,14 @@ use tokio_postgres::Client;
 
 use super::StoreError;
 use crate::{
-    model::{Message, Reason, bucket::HOUR},
+    model::{
+        Message, Reason,
+        bucket::HOUR,
+        message::{kept_start, kept_text},
+    },
     process::Rejection,
 };
 
-/// A payload is kept to this length; its hash is of the whole.
-const PAYLOAD_BYTES_MAX: usize = 64 << 10;
-/// So that a topic fits into the index with its reason and hash, whose entries may have 2,700 bytes.
-const TEXT_BYTES_MAX: usize = 1_024;
 /// Rejections kept of a source and hour: more than anybody reads, and a sensor gone mad must not fill the disk. The
 /// rest is counted.
 const AN_HOUR_MAX: i64 = 10_000;
@@ -48,14 +48,10 @@ pub async fn keep<'b>(client: &Client, rows: &[Row<'b>]) -> Result<Vec<Kept>, St
         rows.iter().zip(&kept).filter(|(_, kept)| **kept == Kept::New).map(|(row, _)| row).collect();
     let received: Vec<_> = taken.iter().map(|row| row.message.received_at.timestamp()).collect();
     let sources: Vec<_> = taken.iter().map(|row| row.source).collect();
-    let topics: Vec<_> = taken.iter().map(|row| storable(&row.message.topic)).collect();
+    let topics: Vec<_> = taken.iter().map(|row| row.message.kept_topic()).collect();
     let reasons: Vec<_> = taken.iter().map(|row| row.rejection.reason.as_str()).collect();
-    let details: Vec<_> = taken.iter().map(|row| storable(&row.rejection.detail)).collect();
-    let cut = |row: &&Row<'b>| {
-        let payload = row.payload.unwrap_or_default();
-        &payload[..payload.len().min(PAYLOAD_BYTES_MAX)]
-    };
-    let payloads: Vec<&[u8]> = taken.iter().map(cut).collect();
+    let details: Vec<_> = taken.iter().map(|row| kept_text(&row.rejection.detail)).collect();
+    let payloads: Vec<&[u8]> = taken.iter().map(|row| kept_start(row.payload.unwrap_or_default())).collect();
     let hashes: Vec<_> = taken.iter().map(|row| row.rejection.sha256.as_slice()).collect();
     let readings: Vec<_> = taken.iter().map(|row| row.rejection.readings as i32).collect();
     let length = |row: &&Row<'_>| row.payload.unwrap_or(&row.message.payload).len() as i64;
@@ -77,7 +73,7 @@ pub async fn keep<'b>(client: &Client, rows: &[Row<'b>]) -> Result<Vec<Kept>, St
     let known = rows.iter().zip(kept).map(|(row, kept)| {
         let name = (
             row.source.to_owned(),
-            storable(&row.message.topic),
+            row.message.kept_topic(),
             row.rejection.reason.as_str().to_owned(),
             row.rejection.sha256.to_vec(),
         );
@@ -124,9 +120,4 @@ async fn within_bounds(client: &Client, rows: &[Row<'_>]) -> Result<Vec<Kept>, S
         _ => Kept::No,
     });
     Ok(within.collect())
-}
-
-/// A text as PostgreSQL can hold it: without NUL, and of bounded length.
-fn storable(text: &str) -> String {
-    text[..text.floor_char_boundary(TEXT_BYTES_MAX)].replace('\0', "?")
 }

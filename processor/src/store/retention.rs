@@ -342,7 +342,8 @@ async fn move_floor(client: &Client, class: &Class, floor: Time) -> Result<(), S
         .batch_execute(
             "UPDATE city SET registry_version = registry_version + 1, raw_floor = greatest(raw_floor, (
                  SELECT CASE count(floor) WHEN 2 THEN min(floor) END FROM retention WHERE class IN ('readings', 'events')
-             ))",
+             ));
+             DELETE FROM withheld WHERE bucket < (SELECT raw_floor FROM city)",
         )
         .await?;
     Ok(())

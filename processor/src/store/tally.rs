@@ -23,6 +23,8 @@ pub struct Counts {
     pub unkept: i64,
     /// Messages of QoS 0 that were dropped unread; they are not among the received.
     pub shed: i64,
+    /// Of the stored: of sensors in quarantine.
+    pub quarantined: i64,
 }
 
 /// What a batch adds to the ledger, by source and by hour of receipt.
@@ -78,7 +80,7 @@ impl<'n> Tally<'n> {
 }
 
 impl Counts {
-    pub const COLUMNS: [&str; 14] = [
+    pub const COLUMNS: [&str; 15] = [
         "received",
         "accepted",
         "repeated",
@@ -93,10 +95,11 @@ impl Counts {
         "reused",
         "unkept",
         "shed",
+        "quarantined",
     ];
 
     /// In the order of [`Counts::COLUMNS`].
-    pub fn values(&self) -> [i64; 14] {
+    pub fn values(&self) -> [i64; 15] {
         [
             self.received,
             self.accepted,
@@ -112,6 +115,7 @@ impl Counts {
             self.reused,
             self.unkept,
             self.shed,
+            self.quarantined,
         ]
     }
 }
@@ -132,5 +136,6 @@ impl AddAssign for Counts {
         self.reused += other.reused;
         self.unkept += other.unkept;
         self.shed += other.shed;
+        self.quarantined += other.quarantined;
     }
 }

@@ -127,8 +127,8 @@ pub fn heard(messages: &[Message]) -> Processed {
     let memory = Memory::default();
     let proposals = process(messages, &MAPPING, &registry, &RULES, &memory).proposals;
     for (proposal, id) in proposals.into_iter().zip(1..) {
-        let Proposal { sensor, metric, unit, kind, interval_s } = proposal;
-        let series = Series { id: SeriesId(id), kind, unit, interval_s, min: None, max: None, part: 0 };
+        let Proposal { sensor, metric, unit, kind, interval_s, .. } = proposal;
+        let series = Series::new(SeriesId(id), kind, &unit, interval_s);
         registry.add_series(sensor.as_str(), metric.as_str(), series);
     }
     process(messages, &MAPPING, &registry, &RULES, &memory)

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use processor::{
     aggregate::{self, Rollup},
     memory::Memory,
-    model::{Kind, Level, Message, Quality, Series, SeriesId, Time},
+    model::{Kind, Level, Message, Quality, Series, SeriesId, Time, View},
     process::{Processed, process},
     registry::{Admission, Registry},
 };
@@ -94,8 +94,8 @@ fn registry() -> Registry {
     let mut id = 0;
     let mut add = |sensor: &str, metric: &str, unit: &str, kind, interval_s, max| {
         id += 1;
-        let series =
-            Series { id: SeriesId(id), kind, unit: unit.into(), interval_s, min: None, max, part: 0 };
+        let mut series = Series::new(SeriesId(id), kind, unit, interval_s);
+        series.view = View::within(None, max);
         registry.add_series(sensor, metric, series);
     };
     for meter in ["m0", "m1", "m2"] {

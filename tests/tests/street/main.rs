@@ -24,6 +24,7 @@ mod outage;
 mod rabbitmq;
 mod reading;
 mod refusal;
+mod registry;
 mod rejected;
 mod resources;
 mod retention;

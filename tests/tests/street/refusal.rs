@@ -14,9 +14,8 @@ mod scenarios {
         // The registry is filled before it is closed, as a city would.
         let city = City::up(storage).await?;
         let feed = Feed::named("wntr-net3").context("the bundled feed")?;
-        let mut database = city.connect().await?;
-        processor::registry::import(&mut database, feed.sensors_csv, feed.series_csv).await?;
-        drop(database);
+        let files = feed.registry().map(|(name, text)| processor::registry::File::new(name, text));
+        processor::registry::import(city.database(), &files).await?;
         let workplace = city.stop()?;
         let mut city = Plan::up(storage).args(&["--registry", "closed"]).on(workplace).start().await?;
         let ingest = city.pid("ingest")?;

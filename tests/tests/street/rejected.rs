@@ -66,7 +66,8 @@ mod scenarios {
         Ok((row.get(0), row.get(1)))
     }
 
-    const REDRIVE: [&str; 4] = ["rejected", "redrive", "--lateness-horizon", "unlimited"];
+    const REDRIVE: [&str; 6] =
+        ["rejected", "redrive", "--lateness-horizon", "unlimited", "--registry", "open"];
 
     pub async fn what_a_wrong_mapping_refused_is_stored_after_the_fix(
         storage: Storage,
@@ -183,11 +184,11 @@ mod scenarios {
         ensure!(states(&city).await? == (5, 0));
 
         // The registry is put right for one of the two meters.
-        let mut database = city.connect().await?;
-        let sensors = "id,privacy\nWM-1,public\n";
-        let series = "sensor,metric,unit,kind\nWM-1,water.volume.total,m3,counter\n";
-        processor::registry::import(&mut database, sensors, series).await?;
-        let redrive = [&REDRIVE[..], &["--registry", "closed", "--all"]].concat();
+        let file = processor::registry::File::new;
+        let sensors = file("sensors", "id,privacy\nWM-1,public\n");
+        let series = file("series", "sensor,metric,unit,kind\nWM-1,water.volume.total,m3,counter\n");
+        processor::registry::import(city.database(), &[sensors, series]).await?;
+        let redrive = [&REDRIVE[..4], &["--registry", "closed", "--all"]].concat();
         let done = command::json(city.workplace(), &redrive)?;
         ensure!(done["settled"] == 1 && done["still_refused"] == 3, "{done:#}");
         ensure!(done["cut"].as_array().map(Vec::len) == Some(1), "{done:#}");

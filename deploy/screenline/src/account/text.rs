@@ -244,10 +244,21 @@ fn messages(account: &Account, paint: Paint) -> String {
 
 fn readings(account: &Account, paint: Paint) -> String {
     let headings = &["source", ">decoded", ">stored", ">duplicate", ">conflict", ">rejected", ">late"];
-    by_source(account, paint, headings, |source| {
+    let table = by_source(account, paint, headings, |source| {
         let c = source.counts;
         vec![c.decoded, c.stored, c.duplicate, c.conflict, c.rejected, c.late]
-    })
+    });
+    match account.total.quarantined {
+        0 => table,
+        readings => {
+            let stored = thousands(readings);
+            table
+                + &paint.warn(&format!(
+                    "  {stored} of the stored ones came from sensors that nobody had announced\n"
+                ))
+                + "  screenline registry list --quarantined has those that wait\n"
+        }
+    }
 }
 
 /// A row a source, and their total where there are several. What was redriven came in before, so it is in no total.

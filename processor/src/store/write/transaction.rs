@@ -23,6 +23,7 @@ use crate::{
         seen, sender,
         settle::{self, Settlement},
         tally::Tally,
+        withheld::{self, Withheld},
     },
 };
 
@@ -91,10 +92,12 @@ impl Transaction<'_> {
         let repeats_found = readings.stored.len() + events.stored.len() < fresh;
         faults::point("writer.copied").await?;
 
+        let quarantined = self.quarantined(&readings.stored, &events.stored);
         let mut tally = self.messages(&positions);
         self.count(&mut tally, &readings).await?;
         self.count(&mut tally, &events).await?;
         self.reject(&mut tally, &positions).await?;
+        withheld::count(&mut tally, &quarantined);
         self.account(&tally).await?;
         let refused = self.processed.rejections.iter().map(|rejection| rejection.message).collect();
         let positions = positions.commit(client, self.batch, &refused).await?;
@@ -104,6 +107,7 @@ impl Transaction<'_> {
         if !faults::planted(Bug::MarksApart) {
             self.mark(&readings.stored, &events.stored).await?;
         }
+        withheld::keep(client, &quarantined).await?;
         faults::point("writer.counted").await?;
 
         let events_stored = events.stored.len() as i64;
@@ -289,7 +293,22 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Marks every five-minute bucket that gained a fact.
+    /// What was stored of sensors in quarantine.
+    fn quarantined(&self, readings: &[&Reading], events: &[&Event]) -> Vec<Withheld> {
+        let registry = registry::read(&self.writer.registry);
+        if registry.quarantined_count() == 0 {
+            return Vec::new();
+        }
+        let readings = readings.iter().map(|r| (r.time, r.series, r.message));
+        let facts = readings.chain(events.iter().map(|e| (e.time, e.series, e.message)));
+        let withheld = facts.filter_map(|(time, id, message)| {
+            let series = registry.series(id).filter(|series| series.quarantined)?;
+            Some(Withheld { series: id, bucket: series.bucket_time(time).floor(FIVE_MINUTES), time, message })
+        });
+        withheld.collect()
+    }
+
+    /// Marks every five-minute bucket that gained a fact, but for sensors in quarantine.
     async fn mark(&self, readings: &[&Reading], events: &[&Event]) -> Result<(), StoreError> {
         let mut marks: BTreeSet<(Time, i16)> = BTreeSet::new();
         {
@@ -301,6 +320,9 @@ impl Transaction<'_> {
                 let series = registry.series(id).ok_or_else(|| {
                     StoreError::Unfit(format!("series {} left the registry while a batch was written", id.0))
                 })?;
+                if series.quarantined {
+                    continue; // its buckets are withheld
+                }
                 let starts = if faults::planted(Bug::MarkByEnd) { time } else { series.bucket_time(time) };
                 let bucket = starts.floor(FIVE_MINUTES);
                 let mark = (bucket, series.part);
