@@ -72,15 +72,12 @@ fn registry(mapping: &Mapping, messages: &[Message]) -> Registry {
     let rules = Rules { lateness_horizon: None, ..Rules::default() };
     let proposals = process(messages, mapping, &registry, &rules, &Memory::default()).proposals;
     for (id, proposal) in (1..).zip(proposals) {
-        let series = processor::model::Series {
-            id: processor::model::SeriesId(id),
-            kind: proposal.kind,
-            unit: proposal.unit,
-            interval_s: proposal.interval_s,
-            min: None,
-            max: None,
-            part: 0,
-        };
+        let series = processor::model::Series::new(
+            processor::model::SeriesId(id),
+            proposal.kind,
+            &proposal.unit,
+            proposal.interval_s,
+        );
         registry.add_series(proposal.sensor.as_str(), proposal.metric.as_str(), series);
     }
     registry
