@@ -60,7 +60,7 @@ pub struct ImportArgs {
     /// The topic by which the mapping's source is found
     #[arg(long)]
     topic: String,
-    /// What happens to a sensor nobody announced: open (taken in, marked unreviewed) or closed (rejected)
+    /// What happens to a sensor nobody announced: open (taken in), quarantine (stored and kept apart) or closed (rejected)
     #[arg(long, default_value = "open")]
     registry: Admission,
     /// Show the first readings, and write nothing

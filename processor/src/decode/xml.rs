@@ -14,6 +14,9 @@ use crate::model::{Reason, reason::Refusal};
 /// DATEX II nests its values twice as deep as sensors nest theirs.
 const LEVELS_MAX: usize = 2 * DEPTH_MAX as usize;
 
+/// More attributes than any element of a feed has.
+const ATTRIBUTES_MAX: usize = 256;
+
 struct Element<'a> {
     name: String,
     members: Vec<(Cow<'a, str>, Json<'a>)>,
@@ -84,7 +87,8 @@ pub(super) fn parse(payload: &[u8]) -> Result<Json<'_>, Refusal> {
 
 fn element<'a>(tag: &BytesStart<'_>) -> Result<Element<'a>, quick_xml::Error> {
     let mut members = Vec::new();
-    for attribute in tag.attributes() {
+    // Unchecked: to look for a name that comes twice would cost the square of their number.
+    for attribute in tag.attributes().with_checks(false).take(ATTRIBUTES_MAX) {
         let attribute = attribute?;
         let value = attribute.normalized_value(XmlVersion::Implicit1_0)?.into_owned();
         let name = format!("@{}", attribute.key.local_name().as_ref());

@@ -362,7 +362,7 @@ fn reading(raw: RawReading, context: &Context<'_>) -> Result<ReadingRule, Wrong>
         }
     };
     if let Some([low, high]) = raw.range
-        && !(low <= high)
+        && (low.is_nan() || high.is_nan() || high < low)
     {
         return Err(format!("`range` from {low} to {high} holds nothing").into());
     }

@@ -2,6 +2,7 @@
 //! `PROPTEST_CASES` says how many inputs each property tries.
 
 mod city;
+mod fuzz;
 mod generate;
 mod independence;
 mod mapping;

@@ -1,7 +1,12 @@
 //! Payloads as large as are read at all, each made to be large in memory.
 
-use std::fs;
+use std::{
+    fs,
+    io::Write,
+    time::{Duration, Instant},
+};
 
+use flate2::{Compression, write::GzEncoder};
 use processor::decode::{PAYLOAD_BYTES_MAX, SAMPLES_MAX};
 
 use crate::city::{self, message};
@@ -32,6 +37,50 @@ fn with_long_base(label: &str, filler: &str, short: &str) -> String {
     let open = if label == "bn" { "[{\"v\":1,\"bn\":\"".to_owned() } else { open };
     let room = PAYLOAD_BYTES_MAX - records.len() - open.len() - 3;
     format!("{open}{}\"}}{records}]", filler.repeat(room / filler.len()))
+}
+
+/// Payloads of the formats that are no JSON.
+fn others() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    let full = |open: &[u8], item: &[u8], close: &[u8]| {
+        let room = PAYLOAD_BYTES_MAX - open.len() - close.len();
+        [open, &item.repeat(room / item.len()), close].concat()
+    };
+    let gzip = {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(&vec![b'['; 200 << 20]).unwrap();
+        encoder.finish().unwrap()
+    };
+    let cbor = "city/senml-cbor/x";
+    let xml = "import/datex2";
+    let node = "spBv1.0/g/NBIRTH/n";
+    vec![
+        ("a bomb", "city/senml/x", gzip),
+        ("CBOR of empty arrays", cbor, full(b"\x9f", b"\x80", b"\xff")),
+        ("CBOR of empty maps", cbor, full(b"\x9f", b"\xa0", b"\xff")),
+        ("CBOR of numbers", cbor, full(b"\x9f", b"\x01", b"\xff")),
+        ("CBOR of one map", cbor, full(b"\x9f\xbf", b"\x00\x01", b"\xff\xff")),
+        ("CBOR that is deep", cbor, full(b"", b"\x81", b"")),
+        ("CBOR records", cbor, full(b"\x9f", b"\xa2\x00\x63a:b\x02\x01", b"\xff")),
+        ("CSV of commas", "import/pems-30s", full(b"", b",", b"")),
+        ("CSV of lines", "import/pems-30s", full(b"", b",\n", b"")),
+        ("CSV of quotes", "import/signal-events", full(b"", b"\"", b"")),
+        ("CSV of events", "import/signal-events", full(b"", b"1,2026-11-22 06:59:58.1,82,5\n", b"")),
+        ("CSV of a long head", "import/pems-5min/a", full(b"", b"a,", b"")),
+        ("XML of empty elements", xml, full(b"<a>", b"<b/>", b"</a>")),
+        ("XML of texts", xml, full(b"<a>", b"<b>1</b>", b"</a>")),
+        ("XML of attributes", xml, full(b"<a ", b"b='' ", b"/>")),
+        ("XML that is deep", xml, full(b"", b"<a>", b"")),
+        ("XML of references", xml, full(b"<a>", b"&lt;", b"</a>")),
+        ("line protocol of points", "telegraf/x", full(b"", b"m a=1\n", b"")),
+        ("line protocol of fields", "telegraf/x", full(b"m ", b"a=1,", b"a=1")),
+        ("line protocol of escapes", "telegraf/x", full(b"m a=\"", b"\\", b"\"")),
+        ("a telegram of brackets", "dsmr/x", full(b"/\r\n1-0:1.8.1", b"(1)", b"\r\n!")),
+        ("a telegram of lines", "dsmr/x", full(b"/\r\n", b"1-0:1.8.1(1)\r\n", b"!")),
+        ("a number of digits", "plain/z/s/level", full(b"", b"9", b"")),
+        ("a birth of empty metrics", node, full(b"\x18\x00", b"\x12\x00", b"")),
+        ("a birth of metrics", node, full(b"\x18\x00", b"\x12\x07\x0a\x01a\x10\x01\x50\x01", b"")),
+        ("a birth of properties", node, full(b"\x18\x00\x12\x80\x80\x0c", b"\x4a\x02\x0a\x00", b"")),
+    ]
 }
 
 fn payloads() -> Vec<(&'static str, &'static str, String)> {
@@ -96,13 +145,20 @@ fn peak_kib() -> u64 {
 
 #[test]
 fn a_hostile_payload_of_each_kind_stays_within_its_memory() {
-    for (what, topic, payload) in payloads() {
+    let json = payloads().into_iter().map(|(what, topic, payload)| (what, topic, payload.into_bytes()));
+    let mut slowest = (Duration::ZERO, "");
+    for (what, topic, payload) in json.chain(others()) {
         let bytes = payload.len();
-        assert!(PAYLOAD_BYTES_MAX - 64 <= bytes && bytes <= PAYLOAD_BYTES_MAX, "{what}: {bytes} bytes");
-        let messages = vec![message(topic, payload.as_bytes()); 4];
+        let full = PAYLOAD_BYTES_MAX - 64 <= bytes || what == "a bomb";
+        assert!(full && bytes <= PAYLOAD_BYTES_MAX, "{what}: {bytes} bytes");
+        let messages = vec![message(topic, &payload); 4];
+        let started = Instant::now();
         let said = city::heard(&messages);
+        slowest = slowest.max((started.elapsed() / 8, what)); // four messages, read twice
         assert_eq!(said.fates.len(), messages.len());
         let peak = peak_kib();
         assert!(peak <= PEAK_KIB_MAX, "{what}: {peak} KiB");
     }
+    let (time, what) = slowest;
+    eprintln!("the slowest hostile payload: {what}, {:.1} ms; at most {} MiB", time.as_secs_f64() * 1e3, peak_kib() >> 10);
 }

@@ -35,7 +35,7 @@ fn topic() -> impl Strategy<Value = String> {
     prop_oneof![12 => select(&TOPICS[..]).prop_map(String::from), 1 => "\\PC{0,40}"]
 }
 
-fn spoiled_of(examples: Vec<Example>) -> impl Strategy<Value = (&'static str, Vec<u8>)> {
+pub fn spoiled_of(examples: Vec<Example>) -> impl Strategy<Value = (&'static str, Vec<u8>)> {
     let payloads = examples.iter().map(|example| example.payload).collect::<Vec<_>>();
     select(examples).prop_flat_map(move |example| {
         // Mostly on its own topic, else whatever else is sent there.
@@ -112,7 +112,7 @@ fn check_account(messages: &[Message], said: &Processed) -> Result<(), TestCaseE
     Ok(())
 }
 
-fn check(topic: &str, payload: &[u8]) -> Result<(), TestCaseError> {
+pub fn check(topic: &str, payload: &[u8]) -> Result<(), TestCaseError> {
     let message = message(topic, payload);
     check_verdict(&message)?;
     let messages = [message];

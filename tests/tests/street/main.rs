@@ -16,6 +16,7 @@ mod forgetting;
 mod formats;
 mod gateway;
 mod greed;
+mod importing;
 mod launcher;
 mod ledger;
 mod logins;

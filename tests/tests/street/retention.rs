@@ -14,6 +14,7 @@ mod scenarios {
     use jiff::{Timestamp, ToSpan, tz::TimeZone};
     use processor::{
         mapping::Mapping,
+        memory::Memory,
         model::{Batch, BatchId, Message, Span},
         process,
         registry::{Admission, Registry},
@@ -99,7 +100,7 @@ mod scenarios {
         let batch = Batch { id: BatchId(1), messages: vec![message], shed: 0 };
         let decide = || {
             let registry = registry.read().map_err(|_| anyhow::anyhow!("a poisoned lock"))?;
-            anyhow::Ok(process(&batch.messages, &mapping, &registry, &Rules::default()))
+            anyhow::Ok(process(&batch.messages, &mapping, &registry, &Rules::default(), &Memory::default()))
         };
         let decided = decide()?;
         ensure!(decided.readings.len() == 1, "{decided:?}");
@@ -112,8 +113,7 @@ mod scenarios {
         while !matches!(retention.step().await?, Step::Dropped(dropped) if 0 < dropped.days) {}
 
         let level = store::City::read(&database).await?.level;
-        let sources = mapping.sources().iter().map(|source| source.name.clone()).collect();
-        let mut writer = Writer::new(url, level, registry.clone(), sources);
+        let mut writer = Writer::new(url, level, registry.clone());
         match writer.write(&batch, &decided).await {
             Err(StoreError::Outdated) => {}
             outcome => bail!("a reading slipped below the floor: {outcome:?}"),
