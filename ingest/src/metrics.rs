@@ -34,6 +34,10 @@ pub fn describe() {
     describe_counter!("screenline_readings_conflict_total", "Other values for a key that was there already");
     describe_counter!("screenline_readings_rejected_total", "Readings and events refused");
     describe_counter!("screenline_readings_late_total", "Readings and events stored, and late");
+    describe_counter!(
+        "screenline_readings_quarantined_total",
+        "Readings and events stored, of sensors that wait to be adopted"
+    );
     describe_counter!("screenline_events_stored_total", "Events stored");
     describe_counter!("screenline_rejections_total", "Rejections by reason");
     describe_counter!("screenline_batches_total", "Batches committed, by path");
@@ -137,6 +141,7 @@ pub fn count(written: &Written, processed: &Processed) {
     add("screenline_readings_conflict_total", counts.conflict);
     add("screenline_readings_rejected_total", counts.rejected);
     add("screenline_readings_late_total", counts.late);
+    add("screenline_readings_quarantined_total", counts.quarantined);
     add("screenline_events_stored_total", written.events);
     let unlisted: u64 = processed.fates.iter().map(|fate| u64::from(fate.unlisted)).sum();
     counter!("screenline_values_unlisted_total").increment(unlisted);

@@ -182,7 +182,7 @@ pub const ALL: &[Dataset] = &[
     },
     Dataset {
         name: "event",
-        about: "one passage of a vehicle, or one pulse; speed in km/h, length in m, on_time in s",
+        about: "one passage of a vehicle, or one pulse; speed in km/h, length in m, on_time in s; tags are a JSON object",
         from: "event",
         only: ADMITTED,
         time: Some("time"),
@@ -195,6 +195,7 @@ pub const ALL: &[Dataset] = &[
             sql("length", Kind::Float),
             expression("on_time", Kind::Float, "on_time_s"),
             sql("class", Kind::Text),
+            expression("tags", Kind::Text, "tags::text"),
             sql("quality", Kind::Int32),
             sql("received_at", Kind::Time),
         ],

@@ -23,11 +23,13 @@ pub fn conversion(from: &str, to: &str) -> Option<Conversion> {
     let (from, to) = (measure(from)?, measure(to)?);
     // A pure number counts whatever is counted.
     let counts = |a: &Measure<'_>, b: &Measure<'_>| {
-        a.dimensions == NUMBER && a.scale == 1.0 && b.dimensions == NUMBER && a.tags.is_empty()
+        a.dimensions == NUMBER && a.times == a.parts && b.dimensions == NUMBER && a.tags.is_empty()
     };
     let same = from.dimensions == to.dimensions && from.tags == to.tags;
-    (same || counts(&from, &to) || counts(&to, &from))
-        .then(|| Conversion { scale: from.scale / to.scale, offset: (from.offset - to.offset) / to.scale })
+    (same || counts(&from, &to) || counts(&to, &from)).then(|| Conversion {
+        scale: (from.times * to.parts) / (from.parts * to.times),
+        offset: (from.offset - to.offset) * to.parts / to.times,
+    })
 }
 
 /// Whether a code is UCUM, as far as sensors use it.
@@ -212,10 +214,12 @@ type Dimensions = [i8; 8];
 
 const NUMBER: Dimensions = [0; 8];
 
-/// A unit in terms of the base units: `base = value * scale + offset`.
+/// A unit in terms of the base units: `base = value * times / parts + offset`. As a fraction, so that what is exact in
+/// decimals, as 3.6 km/h are 1 m/s, stays exact.
 #[derive(Clone, PartialEq, Debug)]
 struct Measure<'c> {
-    scale: f64,
+    times: f64,
+    parts: f64,
     offset: f64,
     dimensions: Dimensions,
     /// What is counted, and what dimensions do not tell apart: `{veh}`, apparent and reactive power, decibels.
@@ -274,15 +278,15 @@ const ATOMS: [(&str, bool, f64, Dimensions); 47] = [
 ];
 
 /// Units that are themselves a quantity, or whose zero is elsewhere.
-const SPECIAL: [(&str, f64, f64, Dimensions, &str); 8] = [
-    ("Cel", 1.0, 273.15, [0, 0, 0, 1, 0, 0, 0, 0], ""),
-    ("[degF]", 5.0 / 9.0, 459.67 * 5.0 / 9.0, [0, 0, 0, 1, 0, 0, 0, 0], ""),
-    ("dB", 1.0, 0.0, NUMBER, "dB"),
-    ("dB[W]", 1.0, 0.0, NUMBER, "dB[W]"),
-    ("B[W]", 10.0, 0.0, NUMBER, "dB[W]"),
-    ("dB[mW]", 1.0, 0.0, NUMBER, "dB[mW]"),
-    ("[pH]", 1.0, 0.0, NUMBER, "pH"),
-    ("deg", 1.0, 0.0, NUMBER, "angle"),
+const SPECIAL: [(&str, (f64, f64), f64, Dimensions, &str); 8] = [
+    ("Cel", (1.0, 1.0), 273.15, [0, 0, 0, 1, 0, 0, 0, 0], ""),
+    ("[degF]", (5.0, 9.0), 459.67 * 5.0 / 9.0, [0, 0, 0, 1, 0, 0, 0, 0], ""),
+    ("dB", (1.0, 1.0), 0.0, NUMBER, "dB"),
+    ("dB[W]", (1.0, 1.0), 0.0, NUMBER, "dB[W]"),
+    ("B[W]", (10.0, 1.0), 0.0, NUMBER, "dB[W]"),
+    ("dB[mW]", (1.0, 1.0), 0.0, NUMBER, "dB[mW]"),
+    ("[pH]", (1.0, 1.0), 0.0, NUMBER, "pH"),
+    ("deg", (1.0, 1.0), 0.0, NUMBER, "angle"),
 ];
 
 const PREFIXES: [(&str, f64); 16] = [
@@ -318,13 +322,14 @@ fn measure(code: &str) -> Option<Measure<'_>> {
     if let Some((_, scale, offset, dimensions, tag)) = SPECIAL.iter().find(|special| special.0 == bare) {
         let tags = [*tag].into_iter().filter(|tag| !tag.is_empty()).chain(annotation).map(Cow::Borrowed);
         return Some(Measure {
-            scale: *scale,
+            times: scale.0,
+            parts: scale.1,
             offset: *offset,
             dimensions: *dimensions,
             tags: tags.collect(),
         });
     }
-    let mut whole = Measure { scale: 1.0, offset: 0.0, dimensions: NUMBER, tags: Vec::new() };
+    let mut whole = Measure { times: 1.0, parts: 1.0, offset: 0.0, dimensions: NUMBER, tags: Vec::new() };
     let (mut volts, mut amperes) = (0, 0);
     let (mut rest, mut sign) = (code, 1);
     if let Some(after) = rest.strip_prefix('/') {
@@ -383,7 +388,7 @@ fn add<'c>(component: &'c str, sign: i32, whole: &mut Measure<'c>) -> Option<i32
     }
     if bare.bytes().all(|byte| byte.is_ascii_digit()) {
         let number: f64 = bare.parse().ok().filter(|number| 0.0 < *number)?;
-        whole.scale *= number.powi(sign);
+        whole.multiply(number, sign);
         return Some(sign);
     }
     let digits = bare.bytes().rev().take_while(u8::is_ascii_digit).count();
@@ -394,23 +399,35 @@ fn add<'c>(component: &'c str, sign: i32, whole: &mut Measure<'c>) -> Option<i32
     };
     let power = if digits == 0 { 1 } else { power.parse::<i32>().ok().filter(|power| *power <= 9)? };
     let power = if negative { -power } else { power } * sign;
-    let (scale, dimensions) = atom(symbol)?;
-    whole.scale *= scale.powi(power);
+    let (factors, dimensions) = atom(symbol)?;
+    factors.iter().for_each(|factor| whole.multiply(*factor, power));
     for (sum, dimension) in whole.dimensions.iter_mut().zip(dimensions) {
         *sum = sum.checked_add(dimension.checked_mul(i8::try_from(power).ok()?)?)?;
     }
     Some(power)
 }
 
-fn atom(symbol: &str) -> Option<(f64, Dimensions)> {
+/// Its size, as factors: that of its prefix and its own.
+fn atom(symbol: &str) -> Option<([f64; 2], Dimensions)> {
     let find = |code: &str| ATOMS.iter().find(|atom| atom.0 == code);
     if let Some((_, _, scale, dimensions)) = find(symbol) {
-        return Some((*scale, *dimensions));
+        return Some(([1.0, *scale], *dimensions));
     }
     PREFIXES.iter().find_map(|(prefix, factor)| {
         let (_, _, scale, dimensions) = find(symbol.strip_prefix(prefix)?).filter(|atom| atom.1)?;
-        Some((factor * scale, *dimensions))
+        Some(([*factor, *scale], *dimensions))
     })
+}
+
+impl Measure<'_> {
+    /// A factor below one is a part: 1e-3 is one of a thousand, and a thousand is exact.
+    fn multiply(&mut self, factor: f64, power: i32) {
+        let (whole, power) = if factor < 1.0 { (1.0 / factor, -power) } else { (factor, power) };
+        match power {
+            0.. => self.times *= whole.powi(power),
+            _ => self.parts *= whole.powi(-power),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -445,6 +462,22 @@ mod tests {
                 (converted - expected).abs() < 1e-9 * expected.abs().max(1.0),
                 "{value} {from} is {converted} {to}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_exact_in_decimals_stays_exact() {
+        for (from, to, scale) in [
+            ("m/s", "km/h", 3.6),
+            ("L/s", "m3/h", 3.6),
+            ("L", "m3", 0.001),
+            ("W.h", "kW.h", 0.001),
+            ("1", "%", 100.0),
+            ("[ppth]", "%", 0.1),
+            ("mg/m3", "ug/m3", 1_000.0),
+            ("kPa", "bar", 0.01),
+        ] {
+            assert_eq!(conversion(from, to), Some(Conversion { scale, offset: 0.0 }), "{from} to {to}");
         }
     }
 

@@ -31,7 +31,8 @@ fn decoder(example: &Example) -> String {
 
 #[test]
 fn each_decoder_stands_mutated_messages() {
-    let seconds = std::env::var("SCREENLINE_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let seconds =
+        std::env::var("SCREENLINE_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     let mut decoders: BTreeMap<String, Vec<Example>> = BTreeMap::new();
     for example in city::EXAMPLES.iter() {
         decoders.entry(decoder(example)).or_default().push(example.clone());
@@ -39,10 +40,11 @@ fn each_decoder_stands_mutated_messages() {
     assert!(9 <= decoders.len(), "{:?}", decoders.keys());
     for (name, examples) in decoders {
         let until = Instant::now() + Duration::from_secs(seconds);
-        let mut runner = TestRunner::new(Config { cases: 512, failure_persistence: None, ..Config::default() });
+        let strategy = payload::spoiled_of(examples);
         let mut messages = 0;
         while Instant::now() < until {
-            let strategy = payload::spoiled_of(examples.clone());
+            let config = Config { cases: 512, failure_persistence: None, ..Config::default() };
+            let mut runner = TestRunner::new(config); // seeded anew
             let outcome = runner.run(&strategy, |(topic, payload)| payload::check(topic, &payload));
             outcome.unwrap_or_else(|failure| panic!("{name}: {failure}"));
             messages += 512;

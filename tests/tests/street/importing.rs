@@ -9,7 +9,8 @@ mod scenarios {
     use tests::{City, Storage, command};
 
     pub async fn a_file_is_read_by_its_mapping_and_stored_once(storage: Storage) -> anyhow::Result<()> {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/pems-station/flow_5min_a.csv");
+        let file =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/pems-station/flow_5min_a.csv");
         if !file.exists() {
             eprintln!("SKIPPED: no {}", file.display());
             return Ok(());
