@@ -57,7 +57,7 @@ pub async fn run(folder: PathBuf, decoder: Decoder, shutdown: CancellationToken)
         match load(&folder, Timestamp::now()) {
             Ok(keys) => decoder.memory_mut().pseudonyms = Arc::new(keys),
             Err(error) => {
-                error!(error = format!("{error:#}"), "identifiers are left out until there are keys")
+                error!(error = format!("{error:#}"), "identifiers are left out until there are keys");
             }
         }
     }

@@ -13,6 +13,7 @@ use anyhow::ensure;
 use jiff::tz::TimeZone;
 use measure::{ROUNDS, Round, Stopwatch, Times};
 use processor::{
+    decode::Kept,
     model::{
         Batch, BatchId, Kind, Message, MetricName, Proposal, Quality, Reading, SensorId, SeriesId, Time,
     },
@@ -54,7 +55,7 @@ async fn run(url: &str) -> anyhow::Result<()> {
     );
     let registry = Arc::new(RwLock::new(Registry::new(Admission::Open)));
     let ids = register(&registry, &mut client).await?;
-    let writer = || Writer::new(url, level, registry.clone(), vec!["bench".into()]);
+    let writer = || Writer::new(url, level, registry.clone());
 
     measure::print_head();
     let mut tick = 0;
@@ -139,8 +140,15 @@ async fn write(writer: &mut Writer, rows: &[Reading]) -> anyhow::Result<()> {
             number: None,
         };
         let batch = Batch { id: BatchId(fastrand::i64(1..)), messages: vec![message], shed: 0 };
-        let fate =
-            Fate { source: Some(0), number: None, outcome: Outcome::Accepted, decoded: chunk.len() as u32 };
+        let fate = Fate {
+            source: Some(0),
+            number: None,
+            identity: None,
+            outcome: Outcome::Accepted,
+            decoded: chunk.len() as u32,
+            unlisted: 0,
+            kept: Kept::Whole,
+        };
         let processed = Processed { readings: chunk.to_vec(), fates: vec![fate], ..Processed::default() };
         let counts = writer.write(&batch, &processed).await?.counts;
         ensure!(

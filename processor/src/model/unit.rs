@@ -277,8 +277,11 @@ const ATOMS: [(&str, bool, f64, Dimensions); 47] = [
     ("[ppb]", false, 1e-9, NUMBER),
 ];
 
+/// Times so much, in so many parts.
+type Fraction = (f64, f64);
+
 /// Units that are themselves a quantity, or whose zero is elsewhere.
-const SPECIAL: [(&str, (f64, f64), f64, Dimensions, &str); 8] = [
+const SPECIAL: [(&str, Fraction, f64, Dimensions, &str); 8] = [
     ("Cel", (1.0, 1.0), 273.15, [0, 0, 0, 1, 0, 0, 0, 0], ""),
     ("[degF]", (5.0, 9.0), 459.67 * 5.0 / 9.0, [0, 0, 0, 1, 0, 0, 0, 0], ""),
     ("dB", (1.0, 1.0), 0.0, NUMBER, "dB"),
