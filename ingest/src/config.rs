@@ -238,6 +238,43 @@ impl FromStr for NumberedTopics {
 mod tests {
     use super::*;
 
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    fn config(more: &[&str]) -> Config {
+        let line = ["ingest", "--database-url", "postgres://db/city", "--broker-url", "mqtt://broker"];
+        <Line as clap::Parser>::parse_from(line.iter().chain(more)).config
+    }
+
+    #[test]
+    fn the_ready_mappings_of_a_city_are_in_use_where_none_is_named() {
+        assert_eq!(config(&[]).intake.mapping().unwrap().sources().len(), ready::CITY.len());
+        let all: Vec<&str> = ready::ALL.iter().map(|ready| ready.name).collect();
+        let all = config(&["--pseudonym-keys", "/keys", "--mappings", &all.join(",")]);
+        assert!(all.intake.mapping().is_ok());
+        let error = config(&["--mappings", "camera-events"]).intake.mapping().unwrap_err().to_string();
+        assert!(error.contains("--pseudonym-keys"), "{error}");
+    }
+
+    #[test]
+    fn what_remembers_its_senders_is_not_shared() {
+        let filters = |more: &[&str]| {
+            let config = config(&[&["--mappings", "senml,sparkplug", "--share", "city"], more].concat());
+            config.filters(&config.intake.mapping().unwrap(), &["city/#"]).unwrap()
+        };
+        assert_eq!(filters(&[]), ["$share/city/city/#"]);
+        assert_eq!(filters(&["--owns-senders"]), ["$share/city/city/#", "spBv1.0/#"]);
+        let held = "[[source]]\nname = \"a\"\ntopic = \"city/a\"\nformat = \"json\"\nsensor = \"a\"\n\
+                    time = { as = \"receive\" }\n\
+                    reading = [{ metric = \"m\", value = \"/v\", unit = \"1\", hold = \"1h\" }]\n";
+        let mapping = Mapping::parse(&[("held.toml", held)]).unwrap();
+        assert!(config(&["--share", "city"]).filters(&mapping, &["city/#"]).is_err());
+        assert!(config(&[]).filters(&mapping, &["city/#"]).is_ok());
+    }
+
     #[test]
     fn a_group_is_one_topic_level() {
         assert_eq!(group("city"), Ok("city".to_owned()));

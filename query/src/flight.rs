@@ -189,6 +189,13 @@ impl FlightService for Flight {
                 CancelFlightInfoResult { status: status.into() }.encode_to_vec().into()
             }
             "CreatePreparedStatement" | "ClosePreparedStatement" | "CancelQuery" => {
+                // Read here, because the service that it goes to would call what cannot be read its own fault.
+                let unreadable = |error: &dyn std::fmt::Display| {
+                    QueryError::Invalid(format!("the body of the action cannot be read: {error}"))
+                };
+                let body = request.get_ref().body.clone();
+                let any = Any::decode(body).map_err(|error| unreadable(&error))?;
+                Command::try_from(any).map_err(|error| unreadable(&error))?;
                 return self.sql.do_action(request).await;
             }
             other => {

@@ -83,7 +83,11 @@ pub fn numbered(sql: &str) -> Result<String> {
             return Err(QueryError::Internal("a placeholder is not where the tokenizer says".into()));
         };
         numbered += &sql[copied..offset];
-        numbered += &format!("${}", at + 1);
+        // A name may hold a `$`, and a number goes on: what touched the `?` must not become a part of it.
+        let touches = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || "_$@#".contains(c));
+        let before = if touches(numbered.chars().next_back()) { " " } else { "" };
+        let after = if touches(sql[offset + 1..].chars().next()) { " " } else { "" };
+        numbered += &format!("{before}${}{after}", at + 1);
         copied = offset + 1;
     }
     Ok(numbered + &sql[copied..])

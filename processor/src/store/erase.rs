@@ -11,7 +11,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 use tokio_postgres::Client;
 
-use super::{City, StoreError, connect, lock, mention::Mention, partition, withheld};
+use super::{City, StoreError, connect, lock, mention::Mention, partition, sender, withheld};
 use crate::{
     model::{
         Kind, Level, MetricName, SensorId, SeriesId, Time,
@@ -156,6 +156,7 @@ impl Eraser {
         traces.rejections = self.client.execute(delete, &[&rejections]).await? as i64;
         withheld::forget(&self.client, &Mention::of(self.erasure.sensor.as_str()), self.erasure.starts)
             .await?;
+        sender::forget(&self.client, self.erasure.sensor.as_str()).await?;
         for day in self.days().await? {
             let going = self.going(day).await?;
             self.delete(&going).await?;

@@ -80,3 +80,14 @@ pub(super) async fn save(client: &Client, changes: &[Change]) -> Result<(), Stor
         .await?;
     if written == changes.len() as u64 { Ok(()) } else { Err(StoreError::Forgotten) }
 }
+
+/// Forgets what a sensor sent last. A running ingest still holds it, for as long as its mapping says.
+///
+/// # Errors
+/// The database fails.
+pub(super) async fn forget(client: &Client, sensor: &str) -> Result<(), StoreError> {
+    let delete = "DELETE FROM sender_state WHERE EXISTS (
+                      SELECT FROM jsonb_object_keys(state -> 'values') AS held WHERE starts_with(held, $1 || ' '))";
+    client.execute(delete, &[&sensor]).await?;
+    Ok(())
+}
