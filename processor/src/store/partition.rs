@@ -67,12 +67,16 @@ pub(super) async fn sizes(client: &Client, table: &str) -> Result<Vec<(Time, i64
              WHERE i.inhparent = $1::text::regclass ORDER BY 1"
         }
         Level::TimescaleApache | Level::Timescale => {
-            "SELECT range_start, pg_total_relation_size(format('%I.%I', chunk_schema, chunk_name)::regclass)
+            "SELECT range_start, pg_total_relation_size(to_regclass(format('%I.%I', chunk_schema, chunk_name)))
              FROM timescaledb_information.chunks WHERE hypertable_name = $1 ORDER BY 1"
         }
     };
     let rows = client.query(query, &[&table]).await?;
-    Ok(rows.iter().map(|row| (row.get::<_, jiff::Timestamp>(0).into(), row.get(1))).collect())
+    // A day that is dropped meanwhile has no size any more.
+    let there = rows
+        .iter()
+        .filter_map(|row| Some((row.get::<_, jiff::Timestamp>(0).into(), row.get::<_, Option<i64>>(1)?)));
+    Ok(there.collect())
 }
 
 /// In a transaction: drops the days of a table that end at or before an instant. Returns how many.
