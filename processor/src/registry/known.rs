@@ -50,6 +50,12 @@ impl Known {
         segments.extend(named);
         let which = if matches!(wanted, Wanted::For(_)) { Which::Named(&segments) } else { Which::All };
         load(client, &mut known, Table::Segment, which).await?;
+        let metrics: Vec<String> = said("metric", &[Table::Series]).into_iter().collect();
+        let first =
+            "SELECT DISTINCT ON (metric) metric, unit FROM series WHERE metric = ANY($1) ORDER BY metric, id";
+        for row in client.query(first, &[&metrics]).await? {
+            known.insert_unit(row.get(0), row.get(1));
+        }
         Ok(known)
     }
 }

@@ -7,7 +7,7 @@ use super::{
     Table,
     given::{Given, Place, Wrong},
 };
-use crate::model::Time;
+use crate::model::{Time, unit};
 
 /// A row, by the fields of its table.
 pub type Cells = Vec<Option<String>>;
@@ -19,6 +19,8 @@ pub type Key = Vec<String>;
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct Known {
     rows: BTreeMap<Table, BTreeMap<Key, Cells>>,
+    /// The unit of each metric, of the series that came first.
+    units: BTreeMap<String, String>,
 }
 
 /// One row that would be another.
@@ -59,6 +61,11 @@ pub struct Touch {
 impl Known {
     pub fn insert(&mut self, table: Table, cells: Cells) {
         self.rows.entry(table).or_default().insert(key(table, &cells), cells);
+    }
+
+    /// A series of a metric in a unit; the first one of a metric says how the metric is kept.
+    pub fn insert_unit(&mut self, metric: &str, unit: &str) {
+        self.units.entry(metric.to_owned()).or_insert_with(|| unit.to_owned());
     }
 
     pub fn row(&self, table: Table, key: &[String]) -> Option<&Cells> {
@@ -131,7 +138,32 @@ impl Plan {
         }
         plan.compare(known, &rows);
         plan.touches = plan.changes.iter().filter_map(|change| touch(&rows, change)).collect();
+        plan.check_units(&mut rows.units)?;
         Ok(plan)
+    }
+
+    /// Series of one metric can be added up: they are kept in one unit.
+    fn check_units(&self, units: &mut BTreeMap<String, String>) -> Result<(), Wrong> {
+        let series = self.changes.iter().filter(|change| change.table == Table::Series);
+        for change in series.filter(|change| change.is_new() || change.alters(&["unit"])) {
+            let (Some(metric), Some(unit), Some(place)) =
+                (change.cell("metric"), change.cell("unit"), &change.place)
+            else {
+                continue;
+            };
+            let kept = unit::storage(metric).or_else(|| units.get(metric).map(String::as_str));
+            let wrong = match kept {
+                Some(kept) if kept == unit => continue,
+                Some(kept) => format!("unit: {metric} is kept in {kept}, not in {unit}; so are its limits"),
+                None if unit::is_known(unit) => {
+                    units.insert(metric.to_owned(), unit.to_owned());
+                    continue;
+                }
+                None => format!("unit: {unit:?} is no unit of UCUM, such as km/h, m3/h or kW.h"),
+            };
+            return Err(place.clone().wrong(wrong));
+        }
+        Ok(())
     }
 
     pub fn is_empty(&self) -> bool {
@@ -462,6 +494,11 @@ mod tests {
             ("id,parent\ny,nowhere\n", "f line 2: parent: there is no zone"),
             ("sensor,metric,unit,kind\nb,x,m,gauge\n", "f line 2: sensor: there is no sensor \"b\""),
             ("sensor,metric,unit,kind,min,max\na,y,m,gauge,2,1\n", "f line 2: max 1 is below min 2"),
+            ("sensor,metric,unit,kind\na,y,furlong,gauge\n", "f line 2: unit: \"furlong\" is no unit"),
+            (
+                "sensor,metric,unit,kind\na,y,m,gauge\na,traffic.speed,m/s,gauge\n",
+                "f line 3: unit: traffic.speed is kept in km/h, not in m/s",
+            ),
             ("sensor,metric,scale\na,y,2\n", "f line 2: there is no series \"y\""),
             ("sensor,metric,scale\na,e,2\n", "f line 2: e of a is of events"),
         ] {

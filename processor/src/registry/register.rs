@@ -7,8 +7,8 @@ use crate::{
     store::StoreError,
 };
 
-/// Takes proposed series in, their sensors marked unreviewed or put into quarantine, in a transaction of its own: it must not hold up
-/// other writers as long as a batch does.
+/// Takes proposed series in, their sensors marked unreviewed or put into quarantine, in a transaction of its own: it must
+/// not hold up other writers as long as a batch does.
 ///
 /// # Errors
 /// The database cannot be written.

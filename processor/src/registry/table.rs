@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use jiff::Timestamp;
 
 use super::geometry;
-use crate::model::{Kind, MetricName, SensorId};
+use crate::model::{Kind, MetricName, SensorId, unit};
 
 /// What a file may hold, in the order in which rows name each other.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -40,6 +40,8 @@ pub enum Form {
     /// A number other than 0.
     Factor,
     Flag,
+    /// UCUM, or another spelling that is known; any other word is kept as it is.
+    Unit,
     /// RFC 3339, with its offset.
     Instant,
     OneOf(&'static [&'static str]),
@@ -114,7 +116,7 @@ const SENSOR: &[Field] = &[
 const SERIES: &[Field] = &[
     required("sensor", Form::SensorId),
     required("metric", Form::Metric),
-    required("unit", Form::Text),
+    required("unit", Form::Unit),
     required("kind", Form::Kind),
     field("interval_s", DAY_S),
     field("modulus", POSITIVE),
@@ -220,6 +222,7 @@ impl Form {
                 return Err(format!("{text:?} holds a control character"));
             }
             Form::Text => text.to_owned(),
+            Form::Unit => Form::Text.read(unit::ucum(text))?.unwrap_or_default(),
             Form::Number(low, high) => match number()? {
                 within if low <= within && within <= high => (within + 0.0).to_string(),
                 other if low == 0.0 => return Err(format!("{other} is below 0")),
@@ -255,7 +258,7 @@ impl Form {
             Form::Flag => "bool",
             Form::Instant => "timestamptz",
             Form::Line | Form::Area => "jsonb",
-            Form::SensorId | Form::Metric | Form::Text | Form::OneOf(_) | Form::Kind => "text",
+            Form::SensorId | Form::Metric | Form::Text | Form::Unit | Form::OneOf(_) | Form::Kind => "text",
         }
     }
 }
@@ -303,6 +306,7 @@ mod tests {
         assert_eq!(read(ANY, "-0"), "0");
         assert_eq!(read(Form::Instant, "2026-03-01T01:00:00+01:00"), "2026-03-01T00:00:00Z");
         assert_eq!(read(Form::Whole(0, 31), "007"), "7");
+        assert_eq!(read(Form::Unit, "kWh"), "kW.h");
         assert_eq!(ANY.read("  "), Ok(None));
         for (form, wrong) in [
             (ANY, "NaN"),
