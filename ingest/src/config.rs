@@ -153,9 +153,7 @@ impl Intake {
     /// # Errors
     /// A file cannot be read, or is wrong: file, line and what was expected.
     pub fn mapping(&self) -> anyhow::Result<Mapping> {
-        let texts = self.mapping_texts()?;
-        let texts: Vec<_> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-        let mapping = Mapping::parse(&texts)?;
+        let mapping = Mapping::parse(&self.mapping_texts()?)?;
         self.check(&mapping)?;
         Ok(mapping)
     }

@@ -22,30 +22,42 @@ pub async fn run(
     if intake.mappings.is_empty() {
         return; // the built-in ones do not change
     }
-    let read = |intake: &Intake| intake.mapping_texts().map_err(|error| error.to_string());
-    let mut known = read(&intake);
-    let mut last = known.clone();
+    let read = || intake.mapping_texts().map_err(|error| error.to_string());
+    let mut last = read();
+    let mut refused = None;
     gauge!("screenline_mapping_refused").set(0.0);
     while !shutdown.is_cancelled() {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
             () = shutdown.cancelled() => return,
         }
-        let seen = read(&intake);
+        let seen = read();
         let settled = seen == last;
         last = seen.clone();
-        if seen == known || !settled {
+        if !settled || refused.as_ref() == Some(&seen) {
             continue;
         }
-        let outcome = seen.clone().and_then(|texts| compile(&intake, &texts));
-        known = seen;
-        match outcome.and_then(|mapping| take(mapping, &decoder, &subscriptions)) {
+        let outcome = match &seen {
+            // What is in use is asked, not what was seen last: a file may have changed before the first look.
+            Ok(texts) if Mapping::fingerprint_of(texts) == decoder.mapping().fingerprint() => {
+                if refused.take().is_some() {
+                    gauge!("screenline_mapping_refused").set(0.0);
+                    info!("the mapping is again the one in use");
+                }
+                continue;
+            }
+            Ok(texts) => compile(&intake, texts).and_then(|mapping| take(mapping, &decoder, &subscriptions)),
+            Err(error) => Err(error.clone()),
+        };
+        match outcome {
             Ok(sources) => {
+                refused = None;
                 counter!("screenline_mapping_changes_total").increment(1);
                 gauge!("screenline_mapping_refused").set(0.0);
                 info!(sources, "the mapping has changed, and is used from now on");
             }
             Err(error) => {
+                refused = Some(seen);
                 gauge!("screenline_mapping_refused").set(1.0);
                 warn!(%error, "the changed mapping is refused as a whole; the one before stays in use");
             }
@@ -54,8 +66,7 @@ pub async fn run(
 }
 
 fn compile(intake: &Intake, texts: &[(String, String)]) -> Result<Mapping, String> {
-    let texts: Vec<_> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    let mapping = Mapping::parse(&texts).map_err(|error| error.to_string())?;
+    let mapping = Mapping::parse(texts).map_err(|error| error.to_string())?;
     intake.check(&mapping).map_err(|error| error.to_string())?;
     Ok(mapping)
 }

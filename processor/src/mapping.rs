@@ -44,6 +44,8 @@ mod topic;
 
 use std::{collections::HashMap, path::PathBuf, str::FromStr, sync::Arc};
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use jiff::tz::TimeZone;
 
 pub use path::{Item, Key, Path, Paths, Place};
@@ -60,6 +62,7 @@ use crate::{
 pub struct Mapping {
     sources: Vec<Source>,
     names: Arc<[Arc<str>]>,
+    fingerprint: u64,
 }
 
 /// The messages of one kind of sender.
@@ -398,23 +401,32 @@ impl Mapping {
     ///
     /// # Errors
     /// The file, the line and what was expected there.
-    pub fn parse(files: &[(&str, &str)]) -> Result<Mapping, MappingError> {
+    pub fn parse(files: &[(impl AsRef<str>, impl AsRef<str>)]) -> Result<Mapping, MappingError> {
         let mut sources: Vec<Source> = Vec::new();
         for (file, text) in files {
+            let (file, text) = (file.as_ref(), text.as_ref());
             for (line, source) in compile::sources(file, text)? {
                 if sources.iter().any(|known| known.name == source.name) {
                     let message = format!("the source {:?} is there twice", source.name);
-                    return Err(MappingError::Invalid {
-                        file: (*file).to_owned(),
-                        line: Some(line),
-                        message,
-                    });
+                    return Err(MappingError::Invalid { file: file.to_owned(), line: Some(line), message });
                 }
                 sources.push(source);
             }
         }
         let names = sources.iter().map(|source| source.name.clone()).collect();
-        Ok(Mapping { sources, names })
+        Ok(Mapping { sources, names, fingerprint: Mapping::fingerprint_of(files) })
+    }
+
+    /// Two mappings with one fingerprint were compiled from the same files.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// The fingerprint of a mapping of these files.
+    pub fn fingerprint_of(files: &[(impl AsRef<str>, impl AsRef<str>)]) -> u64 {
+        // No text of TOML has a NUL: what ends one cannot begin the next.
+        let texts = files.iter().map(|(file, text)| format!("{}\0{}\0", file.as_ref(), text.as_ref()));
+        xxh3_64(texts.collect::<String>().as_bytes())
     }
 
     pub fn sources(&self) -> &[Source] {

@@ -74,9 +74,7 @@ pub struct ImportArgs {
 }
 
 pub async fn run(args: ImportArgs, console: &Console) -> anyhow::Result<ExitCode> {
-    let texts = ready::texts(&args.mapping)?;
-    let texts: Vec<_> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    let mapping = Mapping::parse(&texts)?;
+    let mapping = Mapping::parse(&ready::texts(&args.mapping)?)?;
     let syntax = mapping.routes(&args.topic).next().map(|(_, source, _)| source.syntax().cloned());
     let Some(syntax) = syntax else {
         anyhow::bail!("no source of the mapping takes the topic {:?}", args.topic)
