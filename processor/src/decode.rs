@@ -31,9 +31,9 @@ pub use sparkplug::{Births, Node};
 
 use self::mapped::Around;
 use crate::{
-    mapping::{Format, Mapping, Place, Source, Syntax},
+    mapping::{Captures, Format, Mapping, Place, Source, Syntax},
     memory::{Recall, Request, State},
-    model::{Kind, Message, Number, Quality, Reason, Time, reason::Refusal},
+    model::{Kind, Message, Number, Passage, Quality, Reason, Time, reason::Refusal},
 };
 
 /// Larger payloads are refused: no sensor has that much to say at once, and a parser must not be made to work.
@@ -104,18 +104,6 @@ impl fmt::Display for Sample<'_> {
 pub enum Body {
     Value(f64),
     Event(Passage),
-}
-
-/// One passage or pulse, as it was measured.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Passage {
-    pub id: i64,
-    pub speed_kmh: Option<f64>,
-    pub length_m: Option<f64>,
-    pub on_time_s: Option<f64>,
-    pub class: Option<Box<str>>,
-    /// A JSON object of texts.
-    pub tags: Option<Box<str>>,
 }
 
 /// Takes what a message says, one sample at a time; an error refuses that sample alone.
@@ -225,6 +213,19 @@ fn leading_number(payload: &[u8]) -> Option<Number> {
     }
 }
 
+/// Why nothing of a message can be used.
+enum Failed {
+    /// What it holds, and whether it holds secrets, is not known.
+    Unread(Refusal),
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        Failed::Refused(refusal)
+    }
+}
+
 /// How a city reads messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Decoder<'d> {
@@ -252,11 +253,17 @@ impl Decoder<'_> {
         let Found { limit, count, refused, unlisted, requests, .. } = found;
         if outcome.is_ok() && limit < count {
             let detail = format!("more than {limit} readings in one message");
-            outcome = Err(Refusal::new(Reason::TooManyReadings, detail));
+            outcome = Err(Failed::Refused(Refusal::new(Reason::TooManyReadings, detail)));
         }
         match outcome {
             Ok(()) => (verdict.count, verdict.refused, verdict.unlisted) = (count, refused, unlisted),
-            Err(refusal) => verdict.refusal = Some(refusal),
+            Err(failed) => {
+                if let Failed::Unread(_) = failed {
+                    verdict.kept = self.unread(topic);
+                }
+                let (Failed::Unread(refusal) | Failed::Refused(refusal)) = failed;
+                verdict.refusal = Some(refusal);
+            }
         }
         verdict.requests = requests;
         verdict
@@ -269,32 +276,13 @@ impl Decoder<'_> {
         recall: Option<&mut Recall<'_>>,
         verdict: &mut Verdict,
         found: &mut Found<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Failed> {
         let mut routes = self.mapping.routes(topic).peekable();
         verdict.source = routes.peek().map(|(index, ..)| *index);
-        if self.limits.payload_bytes < message.payload.len() {
-            verdict.kept = self.unread(topic);
-            let (bytes, limit) = (message.payload.len(), self.limits.payload_bytes);
-            return Err(Refusal::new(Reason::TooLarge, format!("{bytes} bytes, the limit is {limit}")));
-        }
+        let compressed = routes.peek().is_some_and(|(_, source, _)| source.decompress);
+        let bytes = self.opened(&message.payload, compressed).map_err(Failed::Unread)?;
         let mut unreadable = None;
         let mut tree: Option<(&Syntax, Json<'_>)> = None;
-        let inflated;
-        let bytes = match routes.peek() {
-            Some((_, source, _)) if source.decompress => {
-                match inflate::inflated(&message.payload, self.limits.payload_bytes) {
-                    Ok(bytes) => {
-                        inflated = bytes;
-                        &*inflated
-                    }
-                    Err(refusal) => {
-                        verdict.kept = self.unread(topic);
-                        return Err(refusal);
-                    }
-                }
-            }
-            _ => &message.payload,
-        };
         for (index, source, captures) in routes {
             let Some(syntax) = source.syntax() else {
                 if unreadable.is_some() {
@@ -303,12 +291,12 @@ impl Decoder<'_> {
                 verdict.source = Some(index);
                 if let Format::Sparkplug(rules) = &source.format {
                     let node = self.node(index, source, topic, recall);
-                    return sparkplug::read(rules, topic, bytes, message, node, found);
+                    sparkplug::read(rules, topic, &bytes, message, node, found)?;
                 }
                 return Ok(());
             };
             if tree.as_ref().is_none_or(|(parsed, _)| *parsed != syntax) {
-                match parse(syntax, bytes) {
+                match parse(syntax, &bytes) {
                     Ok(parsed) => tree = Some((syntax, parsed)),
                     // Another source for the topic may read another syntax.
                     Err(refusal) => {
@@ -318,50 +306,75 @@ impl Decoder<'_> {
                 }
             }
             let Some((_, payload)) = &mut tree else { continue };
-            let holds = |condition: &crate::mapping::Condition| condition.holds(&Place::of(payload));
-            if !source.conditions.iter().all(holds) {
-                continue;
-            }
-            verdict.source = Some(index);
-            let dropped = source.drop_if.iter().any(holds);
-            if !source.secrets.is_empty() {
-                hide(source, payload);
-                let text = serde_json::to_vec(payload).unwrap_or_default(); // a tree of texts and numbers
-                verdict.kept = Kept::Without(text);
-            }
-            if let (None, Some(rule)) = (&verdict.number, &source.number) {
-                verdict.number = rule.find(&captures, payload);
-            }
-            if dropped {
+            let place = Place::of(payload);
+            if source.conditions.iter().all(|condition| condition.holds(&place)) {
+                verdict.source = Some(index);
+                self.take((index, source, &captures), message, payload, recall, verdict, found)?;
                 return Ok(());
             }
-            verdict.identity = identity(source, payload);
-            return match &source.format {
-                Format::Senml(rules) => senml::read(rules, payload, message.received_at, found),
-                Format::Mapped(rules) => {
-                    let state = recall.filter(|_| source.is_stateful());
-                    let held = state.map(|recall| recall.state(index, source, topic));
-                    let mut around = Around {
-                        message,
-                        captures: &captures,
-                        identity: verdict.identity,
-                        has_secrets: !source.secrets.is_empty(),
-                        pseudonyms: self.pseudonyms,
-                        held: held.and_then(State::held),
-                    };
-                    mapped::read(rules, payload, &mut around, found)
-                }
-                Format::Ignore | Format::Sparkplug(_) => Ok(()), // they have no syntax
-            };
         }
-        verdict.kept = self.unread(topic);
-        Err(match (unreadable, verdict.source) {
-            (Some(refusal), _) => refusal,
-            (None, None) => Refusal::new(Reason::NoMapping, "no source of the mapping takes this topic"),
-            (None, Some(_)) => {
-                Refusal::new(Reason::NoMapping, "no `where` of the sources for this topic holds")
+        Err(Failed::Unread(unreadable.unwrap_or_else(|| {
+            let detail = match verdict.source {
+                None => "no source of the mapping takes this topic",
+                Some(_) => "no `where` of the sources for this topic holds",
+            };
+            Refusal::new(Reason::NoMapping, detail)
+        })))
+    }
+
+    /// The payload as it is read: small enough, and inflated.
+    fn opened<'p>(&self, payload: &'p [u8], compressed: bool) -> Result<Cow<'p, [u8]>, Refusal> {
+        let (bytes, limit) = (payload.len(), self.limits.payload_bytes);
+        if limit < bytes {
+            return Err(Refusal::new(Reason::TooLarge, format!("{bytes} bytes, the limit is {limit}")));
+        }
+        if compressed { inflate::inflated(payload, limit) } else { Ok(Cow::Borrowed(payload)) }
+    }
+
+    /// Reads a tree by the source that takes it.
+    fn take(
+        &self,
+        (index, source, captures): (usize, &Source, &Captures<'_, '_>),
+        message: &Message,
+        payload: &mut Json<'_>,
+        recall: Option<&mut Recall<'_>>,
+        verdict: &mut Verdict,
+        found: &mut Found<'_>,
+    ) -> Result<(), Refusal> {
+        let dropped = {
+            let place = Place::of(payload);
+            source.drop_if.iter().any(|condition| condition.holds(&place))
+        };
+        if !source.secrets.is_empty() {
+            hide(source, payload);
+            let text = serde_json::to_vec(payload).unwrap_or_default(); // a tree of texts and numbers
+            verdict.kept = Kept::Without(text);
+        }
+        if let (None, Some(rule)) = (&verdict.number, &source.number) {
+            verdict.number = rule.find(captures, payload);
+        }
+        if dropped {
+            return Ok(());
+        }
+        verdict.identity = identity(source, payload);
+        match &source.format {
+            Format::Senml(rules) => senml::read(rules, payload, message.received_at, found),
+            Format::Mapped(rules) => {
+                let (_, topic) = gateway(&message.topic);
+                let state = recall.filter(|_| source.is_stateful());
+                let held = state.map(|recall| recall.state(index, source, topic));
+                let mut around = Around {
+                    message,
+                    captures,
+                    identity: verdict.identity,
+                    has_secrets: !source.secrets.is_empty(),
+                    pseudonyms: self.pseudonyms,
+                    held: held.and_then(State::held),
+                };
+                mapped::read(rules, payload, &mut around, found)
             }
-        })
+            Format::Ignore | Format::Sparkplug(_) => Ok(()), // they have no syntax
+        }
     }
 
     /// What is known of the edge node that a topic names.

@@ -2,6 +2,7 @@
 //! the batch. Only for formats that cannot be read without it.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
@@ -185,7 +186,7 @@ impl<'m> Recall<'m> {
 }
 
 /// Which messages share a sender, so that they must be read in order: `None` for those that stand alone.
-pub fn sender_of<'t>(mapping: &Mapping, topic: &'t str) -> Option<std::borrow::Cow<'t, str>> {
+pub fn sender_of<'t>(mapping: &Mapping, topic: &'t str) -> Option<Cow<'t, str>> {
     let (_, topic) = decode::gateway(topic);
     let source = mapping.stateful(topic)?;
     Some(decode::sender(source, topic))

@@ -311,18 +311,9 @@ impl<'r> Chunk<'r> {
                 quality = quality.without(Quality::OUT_OF_RANGE) | seen.only(Quality::OUT_OF_RANGE) | doubt;
                 self.out.readings.push(Reading { time, value, series: series.id, quality, message: index });
             }
-            Body::Event(passage) => self.out.events.push(Event {
-                time,
-                id: passage.id,
-                speed_kmh: passage.speed_kmh,
-                length_m: passage.length_m,
-                on_time_s: passage.on_time_s,
-                class: passage.class,
-                tags: passage.tags,
-                series: series.id,
-                quality,
-                message: index,
-            }),
+            Body::Event(passage) => {
+                self.out.events.push(Event { time, passage, series: series.id, quality, message: index });
+            }
         }
         Ok(())
     }

@@ -145,14 +145,14 @@ fn object(sample: &Sample<'_>) -> serde_json::Value {
     });
     match &sample.body {
         Body::Value(value) => object["value"] = (*value).into(),
-        Body::Event(event) => {
+        Body::Event(passage) => {
             object["event"] = serde_json::json!({
-                "id": event.id,
-                "speed_kmh": event.speed_kmh,
-                "length_m": event.length_m,
-                "on_time_s": event.on_time_s,
-                "class": event.class,
-                "tags": event.tags,
+                "id": passage.id,
+                "speed_kmh": passage.speed_kmh,
+                "length_m": passage.length_m,
+                "on_time_s": passage.on_time_s,
+                "class": passage.class,
+                "tags": passage.tags,
             });
         }
     }
@@ -160,7 +160,5 @@ fn object(sample: &Sample<'_>) -> serde_json::Value {
 }
 
 fn load(paths: &[PathBuf]) -> anyhow::Result<Mapping> {
-    let texts = ready::texts(paths)?;
-    let texts: Vec<_> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    Ok(Mapping::parse(&texts)?)
+    Ok(Mapping::parse(&ready::texts(paths)?)?)
 }

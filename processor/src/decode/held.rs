@@ -15,10 +15,6 @@ pub struct Held {
 const VALUES_MAX: usize = 256;
 
 impl Held {
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-
     /// What stood at a time, if it was sent at most so many microseconds before.
     pub fn get(&self, sensor: &str, metric: &str, at: Time, micros: i64) -> Option<f64> {
         let (sent, value) = self.values.get(&key(sensor, metric))?;

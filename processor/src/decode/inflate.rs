@@ -5,7 +5,6 @@ use std::{borrow::Cow, io::Read};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
-use super::PAYLOAD_BYTES_MAX;
 use crate::model::{Reason, reason::Refusal};
 
 /// The payload as it was before it was compressed, at most `limit` bytes.
@@ -37,7 +36,7 @@ fn read(decoder: impl Read, limit: usize) -> Result<Vec<u8>, Refusal> {
     let read = decoder.take(limit as u64 + 1).read_to_end(&mut inflated);
     read.map_err(|error| Refusal::new(Reason::NotInflatable, error.to_string()))?;
     if limit < inflated.len() {
-        let detail = format!("more than {limit} bytes when inflated, a message may have {PAYLOAD_BYTES_MAX}");
+        let detail = format!("more than {limit} bytes when inflated");
         return Err(Refusal::new(Reason::TooLarge, detail));
     }
     Ok(inflated)
@@ -54,6 +53,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::decode::PAYLOAD_BYTES_MAX;
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());

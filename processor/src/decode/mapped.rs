@@ -4,13 +4,13 @@ use std::{borrow::Cow, fmt::Write};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Body, Found, Json, Passage, Sample, held::Held, pseudonym::Pseudonyms, time};
+use super::{Body, Found, Json, Sample, held::Held, pseudonym::Pseudonyms, time};
 use crate::{
     mapping::{
-        Captures, EventRule, Item, MappedRules, Measure, MeasureRule, Parse, Path, Paths, Place, Quantity,
-        ReadingRule, TimeRule, UnitRule, ValueRule,
+        Captures, EventRule, HoldRule, Item, MappedRules, Measure, MeasureRule, Parse, Path, Paths, Place,
+        Quantity, ReadingRule, TimeRule, UnitRule, ValueRule,
     },
-    model::{Kind, Message, MetricName, Quality, Reason, Time, reason::Refusal, unit},
+    model::{Kind, Message, MetricName, Passage, Quality, Reason, Time, reason::Refusal, unit},
 };
 
 /// What the rules read beside the tree.
@@ -144,7 +144,8 @@ impl<'n> From<&'n Measure> for Named<'n> {
     }
 }
 
-/// Errors are those that leave nothing of the item; a value that cannot be read is refused alone.
+/// An error ends the item: what it says of its sensor or its time is wrong. A value that cannot be read is refused
+/// alone.
 fn reading(
     rule: &ReadingRule,
     shared: &mut Shared<'_, '_, '_>,
@@ -172,19 +173,22 @@ fn reading(
             return Ok(());
         }
     };
-    let (value, sent_unit) = match (read, rule.hold) {
-        (Some(read), _) => read,
-        (None, None) => return Ok(()),
-        (None, Some(hold)) => {
-            let Some(held) = around.held.as_deref().filter(|held| !held.is_empty()) else { return Ok(()) };
-            let sensor = spot.sensor.unwrap_or(&shared.sensor).to_owned();
+    let read = match rule.hold {
+        None => read,
+        Some(HoldRule { micros }) => {
             let at = timed(rule, shared, place, around)?.time;
-            match held.get(&sensor, &named.metric, at, hold.micros) {
-                Some(value) => (value, None),
-                None => return Ok(()),
+            let sensor = spot.sensor.unwrap_or(&shared.sensor);
+            match (around.held.as_deref_mut(), read) {
+                (Some(held), Some((value, _))) => {
+                    held.put(sensor, &named.metric, at, value);
+                    read
+                }
+                (Some(held), None) => held.get(sensor, &named.metric, at, micros).map(|value| (value, None)),
+                (None, read) => read,
             }
         }
     };
+    let Some((value, sent_unit)) = read else { return Ok(()) };
     name_unit(rule, shared.rules, &mut named, sent_unit, place);
     emit(rule, shared, &named, value, &spot, around, found)
 }
@@ -264,9 +268,6 @@ fn emit(
         },
     };
     let sensor = spot.sensor.unwrap_or(&shared.sensor);
-    if let (Some(_), Some(held)) = (rule.hold, around.held.as_deref_mut()) {
-        held.put(sensor, &named.metric, time, value);
-    }
     let (metric, unit, keep) = (&*named.metric, named.unit.as_deref(), named.keep);
     let (kind, spans_s) = (named.kind, sent_s);
     found.push(Sample { sensor, metric, unit, keep, kind, interval_s, spans_s, time, quality, body });

@@ -1,6 +1,6 @@
 //! SenML in JSON and CBOR (RFC 8428): base fields stay in force until replaced, names and times are put together here.
 
-use std::fmt::Write;
+use std::borrow::Cow;
 
 use super::{Body, Found, Json, Sample};
 use crate::{
@@ -49,7 +49,6 @@ pub(super) fn read(
     };
     let cbor = rules.syntax == Syntax::Cbor;
     let mut base = Base::default();
-    let mut names = Names::default();
     for record in records {
         if found.is_full() {
             break; // too many: the message is refused as a whole
@@ -59,7 +58,7 @@ pub(super) fn read(
         };
         let read = self::record(fields, cbor, &mut base)?;
         match read {
-            Ok(record) => measurements(rules, &base, &record, received_at, &mut names, found),
+            Ok(record) => measurements(rules, &base, &record, received_at, found),
             Err(refusal) => found.refuse(refusal),
         }
     }
@@ -68,7 +67,7 @@ pub(super) fn read(
 
 /// Takes the base fields over. The outer error is one of the pack, the inner one of the record.
 fn record<'p>(
-    fields: &'p [(std::borrow::Cow<'_, str>, Json<'_>)],
+    fields: &'p [(Cow<'_, str>, Json<'_>)],
     cbor: bool,
     base: &mut Base<'p>,
 ) -> Result<Result<Record<'p>, Refusal>, Refusal> {
@@ -129,19 +128,12 @@ fn named(label: &str, cbor: bool) -> &str {
     }
 }
 
-/// Room for a name that is put together.
-#[derive(Default)]
-struct Names {
-    metric: String,
-}
-
 /// A record has a value, a sum, both, or neither: text and binary values are no measurements.
 fn measurements(
     rules: &SenmlRules,
     base: &Base<'_>,
     record: &Record<'_>,
     received_at: Time,
-    names: &mut Names,
     found: &mut Found<'_>,
 ) {
     let truth = record.truth.map(|truth| f64::from(u8::from(truth)));
@@ -175,10 +167,9 @@ fn measurements(
         about.push(said, value, found);
     }
     if let Some(sum) = record.sum {
-        names.metric.clear();
-        let _ = write!(names.metric, "{}.sum", about.metric); // writing to a String cannot fail
+        let metric = format!("{}.sum", about.metric);
         let unit = sent.or(Some("1"));
-        let said = Said { metric: &names.metric, unit, keep: None, kind: Kind::Counter, interval_s: None };
+        let said = Said { metric: &metric, unit, keep: None, kind: Kind::Counter, interval_s: None };
         about.push(said, sum + base.sum, found);
     }
 }
@@ -334,6 +325,8 @@ fn wrong(detail: String) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use expect_test::{Expect, expect};
 
     use super::*;

@@ -177,14 +177,11 @@ fn mapped(raw: RawSource, syntax: Syntax, names: &[&str]) -> Result<MappedRules,
     if !tags.is_empty() && readings.iter().all(|reading| reading.event.is_none()) {
         return Err("`tags` stand beside events, and no reading is one: put what is known of a sensor into the registry".into());
     }
-    if matches!(readings.as_slice(), [.., last] if last.hold.is_some())
-        || readings.iter().any(|r| r.hold.is_some())
+    let mut holding = readings.iter().filter(|reading| reading.hold.is_some()).peekable();
+    if holding.peek().is_some() && each.0.iter().any(Path::is_open)
+        || holding.any(|reading| !reading.each.0.is_empty())
     {
-        let open = each.0.iter().any(Path::is_open)
-            || readings.iter().any(|r| r.hold.is_some() && !r.each.0.is_empty());
-        if open {
-            return Err("`hold` remembers one value a metric: it does not go with `each`".into());
-        }
+        return Err("`hold` remembers one value a metric: it does not go with `each`".into());
     }
     let unit_map = raw.unit_map.into_iter().map(|(sent, unit)| Ok((sent, known_unit(&unit)?)));
     let unit_map = unit_map.collect::<Result<_, Wrong>>()?;

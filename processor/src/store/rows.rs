@@ -1,7 +1,7 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use super::{CopyFrames, StoreError};
-use crate::model::{Batch, Event, Quality, Reading, SeriesId, Time, reading::fingerprint_of_value};
+use crate::model::{Batch, Event, Passage, Quality, Reading, SeriesId, Time, reading::fingerprint_of_value};
 
 /// The key of a reading (its event is 0) or of an event.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -17,7 +17,7 @@ pub trait Fact: Sync {
     const COLUMNS: &'static str;
     /// The columns of the unique key.
     const KEY: &'static str;
-    /// What the database must say of a kept row so that it can be compared: see [`Fact::kept_fingerprint`].
+    /// What the database must say of a kept row so that it can be compared: see [`Fact::kept`].
     const COMPARED: &'static str;
 
     fn key(&self) -> Key;
@@ -141,11 +141,11 @@ impl Fact for Event {
     const KEPT_VALUE: &'static str = "speed";
 
     fn key(&self) -> Key {
-        Key { time: self.time, series: self.series, event: self.id }
+        Key { time: self.time, series: self.series, event: self.passage.id }
     }
 
     fn fingerprint(&self) -> i64 {
-        Event::fingerprint(self)
+        self.passage.fingerprint()
     }
 
     fn quality(&self) -> Quality {
@@ -157,36 +157,34 @@ impl Fact for Event {
     }
 
     fn encode(&self, received_at: Time, frames: &mut CopyFrames) {
+        let Passage { id, speed_kmh, length_m, on_time_s, class, tags } = &self.passage;
         frames.row(10);
         frames.time(self.time);
-        frames.int8(self.id);
-        frames.optional_float8(self.speed_kmh);
-        frames.optional_float8(self.length_m);
-        frames.optional_float8(self.on_time_s);
+        frames.int8(*id);
+        frames.optional_float8(*speed_kmh);
+        frames.optional_float8(*length_m);
+        frames.optional_float8(*on_time_s);
         frames.int4(self.series.0);
         frames.int4(self.quality.0);
         frames.time(received_at);
-        frames.optional_text(self.class.as_deref());
-        frames.optional_jsonb(self.tags.as_deref());
+        frames.optional_text(class.as_deref());
+        frames.optional_jsonb(tags.as_deref());
     }
 
     fn kept(row: &tokio_postgres::Row) -> (Key, i64) {
-        let kept = Event {
-            time: time_of(row, 0),
-            series: SeriesId(row.get(1)),
+        let passage = Passage {
             id: row.get(2),
             speed_kmh: row.get(3),
             length_m: row.get(4),
             on_time_s: row.get(5),
             class: row.get::<_, Option<String>>(6).map(Into::into),
             tags: None,
-            quality: Quality::GOOD,
-            message: 0,
         };
-        (Fact::key(&kept), Event::fingerprint(&kept))
+        let key = Key { time: time_of(row, 0), series: SeriesId(row.get(1)), event: passage.id };
+        (key, passage.fingerprint())
     }
 
     fn conflicting(&self) -> (Option<f64>, Option<Cow<'_, str>>) {
-        (self.speed_kmh, Some(self.to_string().into()))
+        (self.passage.speed_kmh, Some(self.passage.to_string().into()))
     }
 }

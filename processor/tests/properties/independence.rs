@@ -152,8 +152,11 @@ impl Tables {
             self.take((reading.series, reading.time, None), Kept { value, quality, fingerprint });
         }
         for event in &batch.events {
-            let (value, quality, fingerprint) = (1.0, event.quality, event.fingerprint());
-            self.take((event.series, event.time, Some(event.id)), Kept { value, quality, fingerprint });
+            let (value, quality, fingerprint) = (1.0, event.quality, event.passage.fingerprint());
+            self.take(
+                (event.series, event.time, Some(event.passage.id)),
+                Kept { value, quality, fingerprint },
+            );
         }
     }
 
