@@ -81,7 +81,7 @@ impl fmt::Display for Sample<'_> {
         match &self.body {
             Body::Value(value) => write!(f, "{value} {}", self.unit.or(self.keep).unwrap_or("-"))?,
             Body::Event(passage) => {
-                let Passage { id, speed_kmh, length_m, on_time_s, class, tags } = passage;
+                let Passage { id, speed_kmh, length_m, on_time_s, class, tags } = &**passage;
                 write!(f, "id={id}")?;
                 let numbers =
                     [("speed", speed_kmh, "km/h"), ("length", length_m, "m"), ("on", on_time_s, "s")];
@@ -103,7 +103,8 @@ impl fmt::Display for Sample<'_> {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Body {
     Value(f64),
-    Event(Passage),
+    /// Apart from the sample: most have none, and each is moved on a few times.
+    Event(Box<Passage>),
 }
 
 /// Takes what a message says, one sample at a time; an error refuses that sample alone.

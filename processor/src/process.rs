@@ -312,6 +312,7 @@ impl<'r> Chunk<'r> {
                 self.out.readings.push(Reading { time, value, series: series.id, quality, message: index });
             }
             Body::Event(passage) => {
+                let passage = *passage;
                 self.out.events.push(Event { time, passage, series: series.id, quality, message: index });
             }
         }

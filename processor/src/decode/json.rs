@@ -231,15 +231,13 @@ impl<'de> Visitor<'de> for Depth {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json<'de>, A::Error> {
         let depth = self.deeper()?;
         let mut entries: Vec<(Cow<'de, str>, Json<'de>)> = Vec::new();
-        let mut seen: HashSet<Cow<'de, str>> = HashSet::new();
+        let mut seen: Option<HashSet<Cow<'de, str>>> = None;
         while let Some(Name(key)) = map.next_key()? {
             let twice = if entries.len() < KEYS_SEARCHED_MAX {
                 entries.iter().any(|(known, _)| is_same(known, &key))
             } else {
-                if seen.is_empty() {
-                    seen.extend(entries.iter().map(|(known, _)| known.clone()));
-                }
-                !seen.insert(key.clone())
+                let known = || entries.iter().map(|(known, _)| known.clone()).collect();
+                !seen.get_or_insert_with(known).insert(key.clone())
             };
             if twice {
                 return Err(de::Error::custom(format_args!("the key {key:?} stands twice")));

@@ -260,7 +260,7 @@ fn emit(
     let body = match &rule.event {
         None => Body::Value(value),
         Some(event) => match passage(event, shared, time, spot.place, around) {
-            Ok(passage) => Body::Event(passage),
+            Ok(passage) => Body::Event(Box::new(passage)),
             Err(refusal) => {
                 found.refuse(refusal);
                 return Ok(());

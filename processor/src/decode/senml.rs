@@ -49,6 +49,7 @@ pub(super) fn read(
     };
     let cbor = rules.syntax == Syntax::Cbor;
     let mut base = Base::default();
+    let mut known = None;
     for record in records {
         if found.is_full() {
             break; // too many: the message is refused as a whole
@@ -58,7 +59,7 @@ pub(super) fn read(
         };
         let read = self::record(fields, cbor, &mut base)?;
         match read {
-            Ok(record) => measurements(rules, &base, &record, received_at, found),
+            Ok(record) => measurements(rules, &base, &record, received_at, &mut known, found),
             Err(refusal) => found.refuse(refusal),
         }
     }
@@ -128,12 +129,14 @@ fn named(label: &str, cbor: bool) -> &str {
     }
 }
 
-/// A record has a value, a sum, both, or neither: text and binary values are no measurements.
-fn measurements(
+/// A record has a value, a sum, both, or neither: text and binary values are no measurements. `known` is the name of the
+/// sensor that was found to be one.
+fn measurements<'p>(
     rules: &SenmlRules,
-    base: &Base<'_>,
-    record: &Record<'_>,
+    base: &Base<'p>,
+    record: &Record<'p>,
     received_at: Time,
+    known: &mut Option<&'p str>,
     found: &mut Found<'_>,
 ) {
     let truth = record.truth.map(|truth| f64::from(u8::from(truth)));
@@ -143,7 +146,7 @@ fn measurements(
     }
     let unit = record.unit.or(base.unit);
     let unit = unit.map(|unit| &unit[..unit.floor_char_boundary(UNIT_BYTES_MAX)]);
-    let about = match about(base, record, unit, received_at) {
+    let about = match about(base, record, unit, known, received_at) {
         Ok(about) => about,
         Err(refusal) => return found.refuse(refusal),
     };
@@ -219,6 +222,7 @@ fn about<'p>(
     base: &Base<'p>,
     record: &Record<'p>,
     unit: Option<&'p str>,
+    known: &mut Option<&'p str>,
     received_at: Time,
 ) -> Result<About<'p>, Refusal> {
     let bad_name = || Refusal::new(Reason::BadName, "the name of a record cannot name a sensor and a metric");
@@ -227,9 +231,11 @@ fn about<'p>(
         return Err(bad_name());
     }
     let (sensor, metric) = split(base.name, record.name, unit)?;
-    if !SensorId::allows(sensor) || !MetricName::allows(metric) {
+    let is_known = known.is_some_and(|known| std::ptr::eq(known, sensor));
+    if !is_known && !SensorId::allows(sensor) || !MetricName::allows(metric) {
         return Err(bad_name());
     }
+    *known = Some(sensor);
     let seconds = base.time_s + record.time_s;
     let (time, quality) = if seconds.abs() >= ABSOLUTE_FROM_S {
         let time = Time::from_seconds(seconds);
