@@ -186,6 +186,7 @@ fn merge(shares: Vec<Share>, messages: usize) -> Processed {
     let in_order = shares.iter().flat_map(|share| &share.messages).is_sorted();
     let mut fates: Vec<(u32, Fate)> = Vec::new();
     all.fates.reserve(messages);
+    all.readings.reserve(shares.iter().map(|share| share.said.readings.len()).sum());
     for Share { mut said, messages } in shares {
         said.proposals.retain(|p| proposed.insert((p.sensor.clone(), p.metric.clone())));
         all.proposals.append(&mut said.proposals);
@@ -229,6 +230,8 @@ impl<'r> Chunk<'r> {
         messages: &[Message],
         mut recall: Option<&mut Recall<'_>>,
     ) -> Share {
+        self.out.fates.reserve(indices.len());
+        self.out.readings.reserve(indices.len());
         for index in indices {
             let fate = self.message(*index, &messages[*index as usize], recall.as_deref_mut());
             self.out.fates.push(fate);

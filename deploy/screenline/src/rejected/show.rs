@@ -109,7 +109,7 @@ impl Today {
         let said = street.try_out(Arc::new(batch)).await;
         let names = names(&said, street, client).await?;
         let readings = said.readings.iter().map(|r| (r.time, r.series, r.value.to_string(), r.quality));
-        let events = said.events.iter().map(|e| (e.time, e.series, e.to_string(), e.quality));
+        let events = said.events.iter().map(|e| (e.time, e.series, e.passage.to_string(), e.quality));
         let all: Vec<_> = readings.chain(events).collect();
         let listed = all.iter().take(READINGS_LISTED_MAX).map(|(time, series, value, quality)| {
             let (sensor, metric, unit) = names.get(&series.0).cloned().unwrap_or_default();
