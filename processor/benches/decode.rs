@@ -5,10 +5,13 @@ mod measure;
 
 use measure::{ROUNDS, Stopwatch};
 use processor::{
-    aggregate::{self, Entry},
+    aggregate::{self, Entry, Rule},
     mapping::Mapping,
     memory::Memory,
-    model::{Kind, Message, Quality, Series, SeriesId, Time, View, bucket::FIVE_MINUTES},
+    model::{
+        Arithmetic, Kind, Message, Quality, Series, SeriesId, Time, View, arithmetic::Meter,
+        bucket::FIVE_MINUTES,
+    },
     process,
     registry::{Admission, Registry},
     validate::Rules,
@@ -150,14 +153,17 @@ fn aggregate_rounds() {
             time,
             value: (i % 977) as f64,
             quality: Quality::GOOD,
+            passage: None,
         }
     };
+    let arithmetic = Arithmetic::new(Kind::Gauge, Some(20), None, Meter::default());
     let entries: Vec<Entry> = (0..1_000_000).map(entry).collect();
     let rounds: Vec<_> = (0..ROUNDS)
         .map(|_| {
             let entries = entries.clone();
             let watch = Stopwatch::start();
-            let rollups = aggregate::buckets(entries);
+            let rollups =
+                aggregate::buckets(entries, FIVE_MINUTES, |_| Some(Rule { arithmetic, volume: None }));
             let round = watch.stop(1_000_000);
             assert!(!rollups.is_empty());
             round

@@ -5,22 +5,24 @@ use rayon::prelude::*;
 
 use crate::{
     faults::{self, Bug},
-    model::{Quality, SeriesId, State, Time},
+    model::{Arithmetic, Passage, Quality, SeriesId, State, Time, state::Inside},
 };
 
-/// A reading that is bound for a bucket.
-#[derive(Clone, Copy, PartialEq, Debug)]
+/// A reading or an event that is bound for a bucket.
+#[derive(Clone, PartialEq, Debug)]
 pub struct Entry {
     pub series: SeriesId,
     /// Start of the bucket.
     pub bucket: Time,
     pub time: Time,
+    /// Of an event, 1.
     pub value: f64,
     pub quality: Quality,
+    pub passage: Option<Box<Passage>>,
 }
 
 /// The state of one series in one bucket, or a part of one.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Rollup {
     pub series: SeriesId,
     /// Start of the bucket.
@@ -28,37 +30,92 @@ pub struct Rollup {
     pub state: State,
 }
 
-/// Readings in any order, each key once, into the state of every bucket they touch; sorted by series and bucket.
-pub fn buckets(mut entries: Vec<Entry>) -> Vec<Rollup> {
+/// How the readings of a series are put together.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Rule {
+    pub arithmetic: Arithmetic,
+    /// Of a mean speed: the series of the vehicles, of the same detector.
+    pub volume: Option<SeriesId>,
+}
+
+/// Readings in any order, each key once, into the state of every bucket they touch, each `width` microseconds wide;
+/// sorted by series and bucket. `rule` is asked once for each series; one that it does not know is left out.
+pub fn buckets(
+    mut entries: Vec<Entry>,
+    width: i64,
+    mut rule: impl FnMut(SeriesId) -> Option<Rule>,
+) -> Vec<Rollup> {
     if faults::planted(Bug::ArrivalOrder) {
         entries.par_sort_by_key(|entry| (entry.series, entry.bucket));
     } else {
-        entries.par_sort_unstable_by_key(|entry| (entry.series, entry.bucket, entry.time));
+        let id = |entry: &Entry| entry.passage.as_ref().map_or(0, |passage| passage.id);
+        entries.par_sort_unstable_by_key(|entry| (entry.series, entry.bucket, entry.time, id(entry)));
     }
     let groups: Vec<&[Entry]> =
         entries.chunk_by(|a, b| (a.series, a.bucket) == (b.series, b.bucket)).collect();
-    groups
+    let mut ruled: Vec<(Rule, &[Entry])> = Vec::with_capacity(groups.len());
+    for of_series in groups.chunk_by(|a, b| a[0].series == b[0].series) {
+        if let Some(rule) = rule(of_series[0][0].series) {
+            ruled.extend(of_series.iter().map(|group| (rule, *group)));
+        }
+    }
+    ruled
         .into_par_iter()
         .with_min_len(64)
-        .map(|group| {
+        .map(|(Rule { arithmetic, volume }, group)| {
+            let (series, bucket) = (group[0].series, group[0].bucket);
+            let volumes = volume.and_then(|volume| {
+                let at = groups
+                    .binary_search_by_key(&(volume, bucket), |group| (group[0].series, group[0].bucket));
+                at.ok().map(|at| groups[at])
+            });
+            let mut volumes = volumes.unwrap_or_default();
+            let end = Time::from_micros(bucket.micros() + width);
             let mut state = State::default();
-            group.iter().for_each(|entry| state.add(entry.time, entry.value, entry.quality));
-            Rollup { series: group[0].series, bucket: group[0].bucket, state }
+            for Entry { time, value, quality, passage, .. } in group {
+                let passage = passage.as_deref();
+                let volume = volume_at(&mut volumes, *time);
+                let inside = Inside { time: *time, value: *value, quality: *quality, passage, volume };
+                state.add(&inside, end, &arithmetic);
+            }
+            Rollup { series, bucket, state }
         })
         .collect()
 }
 
-/// Narrow states in any order into wider ones: `wide` gives the start of the bucket that holds another's start.
-pub fn widen(mut narrow: Vec<Rollup>, wide: impl Fn(Time) -> Time + Sync) -> Vec<Rollup> {
+/// The good count at a time; both are asked in time order.
+fn volume_at(volumes: &mut &[Entry], time: Time) -> Option<f64> {
+    while let [first, rest @ ..] = volumes {
+        if time <= first.time {
+            let good = first.time == time && !first.quality.intersects(Quality::EXCLUDED);
+            return good.then_some(first.value).filter(|volume| 0.0 <= *volume);
+        }
+        *volumes = rest;
+    }
+    None
+}
+
+/// Narrow states in any order into wider ones: `wide` gives the start of the bucket that holds another's start. `rule`
+/// is asked once for each series; one that it does not know is left out.
+pub fn widen(
+    mut narrow: Vec<Rollup>,
+    wide: impl Fn(Time) -> Time + Sync,
+    mut rule: impl FnMut(SeriesId) -> Option<Rule>,
+) -> Vec<Rollup> {
     narrow.par_sort_unstable_by_key(|rollup| (rollup.series, rollup.bucket));
     let mut widened: Vec<Rollup> = Vec::new();
-    for rollup in narrow {
-        let bucket = wide(rollup.bucket);
+    let mut last: Option<(SeriesId, Option<Rule>)> = None;
+    for Rollup { series, bucket, state } in narrow {
+        let known = last.filter(|(known, _)| *known == series).map(|(_, rule)| rule);
+        let known = known.unwrap_or_else(|| rule(series));
+        last = Some((series, known));
+        let Some(Rule { arithmetic, .. }) = known else { continue };
+        let bucket = wide(bucket);
         match widened.last_mut() {
-            Some(last) if (last.series, last.bucket) == (rollup.series, bucket) => {
-                last.state = last.state.join(rollup.state);
+            Some(last) if (last.series, last.bucket) == (series, bucket) => {
+                last.state = std::mem::take(&mut last.state).join(state, &arithmetic);
             }
-            _ => widened.push(Rollup { bucket, ..rollup }),
+            _ => widened.push(Rollup { series, bucket, state }),
         }
     }
     widened
@@ -69,12 +126,28 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::bucket::{FIVE_MINUTES, HOUR};
+    use crate::model::{
+        Kind,
+        arithmetic::Meter,
+        bucket::{FIVE_MINUTES, HOUR},
+    };
+
+    fn gauge(_: SeriesId) -> Option<Rule> {
+        let arithmetic = Arithmetic::new(Kind::Gauge, Some(17), None, Meter::default());
+        Some(Rule { arithmetic, volume: None })
+    }
 
     fn entry((series, second, value): (i32, i64, f64)) -> Entry {
         let time = Time::from_micros(second * 1_000_000);
         let quality = if value < -900.0 { Quality::OUT_OF_RANGE } else { Quality::GOOD };
-        Entry { series: SeriesId(series), bucket: time.floor(FIVE_MINUTES), time, value, quality }
+        Entry {
+            series: SeriesId(series),
+            bucket: time.floor(FIVE_MINUTES),
+            time,
+            value,
+            quality,
+            passage: None,
+        }
     }
 
     proptest! {
@@ -86,19 +159,19 @@ mod tests {
             let entries: Vec<Entry> = readings.into_iter().map(|((s, t), v)| entry((s, t, v))).collect();
             let mut shuffled = entries.clone();
             fastrand::Rng::with_seed(seed).shuffle(&mut shuffled);
-            let narrow = buckets(entries);
-            prop_assert_eq!(&narrow, &buckets(shuffled));
+            let narrow = buckets(entries, FIVE_MINUTES, gauge);
+            prop_assert_eq!(&narrow, &buckets(shuffled, FIVE_MINUTES, gauge));
             let mut later = narrow.clone();
             later.reverse();
             let hour = |time: Time| time.floor(HOUR);
-            prop_assert_eq!(widen(narrow, hour), widen(later, hour));
+            prop_assert_eq!(widen(narrow, hour, gauge), widen(later, hour, gauge));
         }
 
         #[test]
         fn a_wider_bucket_agrees_with_its_readings(values in proptest::collection::vec(-800.0..1e6f64, 1..200)) {
             let entries: Vec<Entry> = values.iter().zip(0..).map(|(v, i)| entry((1, i * 17, *v))).collect();
-            let wide = widen(buckets(entries), |_| Time::from_micros(0));
-            let state = wide[0].state;
+            let wide = widen(buckets(entries, FIVE_MINUTES, gauge), |_| Time::from_micros(0), gauge);
+            let state = &wide[0].state;
             let numbers = state.values.unwrap();
             let exact: f64 = values.iter().sum();
             prop_assert_eq!(wide.len(), 1);

@@ -262,10 +262,10 @@ impl Auditor {
             if at < end {
                 snapshot.compare(Level::FiveMinutes, &window, &narrow, &mut audited).await?;
                 if look.day {
-                    day = widen(day, narrow.clone(), move |_| start).await;
+                    day = widen(day, narrow.clone(), move |_| start, registry.clone()).await;
                 }
             }
-            hour = widen(hour, narrow, |time| time.floor(HOUR)).await;
+            hour = widen(hour, narrow, |time| time.floor(HOUR), registry.clone()).await;
             at = window.end;
             if at == at.floor(HOUR) {
                 let begins = Time::from_micros(at.micros() - HOUR);
@@ -348,19 +348,23 @@ impl<'a> Snapshot<'a> {
         let read = facts.len() as u64;
         let (registry, window) = (self.registry.clone(), window.clone());
         let rollups = compute(move || {
-            let registry = registry::read(&registry);
             let mut entries = Vec::with_capacity(facts.len());
-            for tables::Fact { series: id, time, value, quality } in facts {
-                let series = registry.series(id).ok_or_else(|| {
-                    StoreError::Unfit(format!("a reading of series {}, which table `series` lacks", id.0))
-                })?;
-                let bucket = series.bucket_time(time).floor(FIVE_MINUTES);
-                if window.contains(&bucket) && !series.quarantined {
-                    let (value, quality) = series.view(time, value, quality);
-                    entries.push(Entry { series: id, bucket, time, value, quality });
+            {
+                let registry = registry::read(&registry);
+                for tables::Fact { series: id, time, value, quality, passage } in facts {
+                    let series = registry.series(id).ok_or_else(|| {
+                        StoreError::Unfit(format!("a reading of series {}, which table `series` lacks", id.0))
+                    })?;
+                    let bucket = series.bucket_time(time).floor(FIVE_MINUTES);
+                    if window.contains(&bucket) && !series.quarantined {
+                        let (value, quality) = series.view(time, value, quality);
+                        entries.push(Entry { series: id, bucket, time, value, quality, passage });
+                    }
                 }
             }
-            Ok::<_, StoreError>(aggregate::buckets(entries))
+            Ok::<_, StoreError>(aggregate::buckets(entries, FIVE_MINUTES, |id| {
+                registry::read(&registry).rule(id)
+            }))
         });
         Ok((rollups.await?, read))
     }
@@ -418,10 +422,11 @@ async fn widen(
     mut wide: Vec<Rollup>,
     narrow: Vec<Rollup>,
     start: impl Fn(Time) -> Time + Send + Sync + 'static,
+    registry: Arc<RwLock<Registry>>,
 ) -> Vec<Rollup> {
     compute(move || {
         wide.extend(narrow);
-        aggregate::widen(wide, start)
+        aggregate::widen(wide, start, |id| registry::read(&registry).rule(id))
     })
     .await
 }

@@ -1,7 +1,9 @@
 //! The vocabulary of the street. Pure: no I/O and no clock in here (a test keeps it so).
 
+pub mod arithmetic;
 pub mod bucket;
 pub mod class;
+pub mod fixed;
 pub mod message;
 pub mod name;
 pub mod passage;
@@ -15,8 +17,10 @@ pub mod time;
 pub mod unit;
 pub mod view;
 
+pub use arithmetic::Arithmetic;
 pub use bucket::Level;
 pub use class::{Class, Kept};
+pub use fixed::Fixed;
 pub use message::{Batch, BatchId, First, Message, Number};
 pub use name::{MetricName, SensorId};
 pub use passage::Passage;

@@ -31,7 +31,10 @@ pub use register::register;
 pub use table::{Form, Table};
 pub use touch::Touched;
 
-use crate::model::{Series, SeriesId, Time, series::part_of, unit};
+use crate::{
+    aggregate::Rule,
+    model::{Series, SeriesId, Time, arithmetic, series::part_of, unit},
+};
 
 /// Whether a sensor that nobody announced is taken in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,7 +60,7 @@ pub const QUARANTINED_METRICS_MAX: usize = 100;
 /// seen all before it.
 const SERIES_LOCK: &str = "SELECT pg_advisory_xact_lock(hashtext('screenline series'))";
 
-/// A snapshot of `sensor` and `series`, and of what is gone for good. About 150 bytes a series.
+/// A snapshot of `sensor` and `series`, and of what is gone for good. About 250 bytes a series.
 #[derive(Clone, Debug)]
 pub struct Registry {
     pub admission: Admission,
@@ -161,6 +164,11 @@ impl Registry {
         self.by_id.values()
     }
 
+    /// How the readings of a series are put together.
+    pub fn rule(&self, id: SeriesId) -> Option<Rule> {
+        self.by_id.get(&id).map(|series| Rule { arithmetic: series.arithmetic, volume: series.volume })
+    }
+
     pub fn series_count(&self) -> usize {
         self.by_id.len()
     }
@@ -208,6 +216,17 @@ impl Registry {
         let Some(known) = self.sensors.get_mut(sensor) else { return };
         series.part = known.part;
         series.quarantined = known.quarantined;
+        series.arithmetic = series.arithmetic.of(metric, &series.unit);
+        // A speed may be known before its volume, or after it.
+        let id_of = |name: &str| known.series.iter().find(|(known, _)| **known == *name).map(|(_, id)| *id);
+        series.volume = arithmetic::volume_of(metric).and_then(|volume| id_of(volume.as_str()));
+        for (speed, id) in &known.series {
+            if arithmetic::volume_of(speed).is_some_and(|volume| volume.as_str() == metric)
+                && let Some(speed) = self.by_id.get_mut(id)
+            {
+                speed.volume = Some(series.id);
+            }
+        }
         if !known.series.iter().any(|(_, id)| *id == series.id) {
             known.series.push((metric.into(), series.id));
         }

@@ -15,7 +15,7 @@ use tokio_postgres::Client;
 use crate::{
     aggregate,
     faults::{self, Bug},
-    model::{Level, Series, SeriesId, Time, series::PARTS},
+    model::{Level, Series, SeriesId, Time, bucket::FIVE_MINUTES, series::PARTS},
     registry::{self, Registry},
     service::compute,
     store::{StoreError, connect, lock},
@@ -208,7 +208,7 @@ impl Roller {
             let mut entries: Vec<aggregate::Entry> = Vec::with_capacity(rows.len());
             {
                 let registry = registry::read(&registry);
-                for tables::Fact { series: id, time, value, quality } in rows {
+                for tables::Fact { series: id, time, value, quality, passage } in rows {
                     // To skip it would lose it from its bucket for good; the marks stay instead.
                     let series = registry.series(id).ok_or_else(|| {
                         StoreError::Unfit(format!("a reading of series {}, which table `series` lacks", id.0))
@@ -222,11 +222,13 @@ impl Roller {
                     // Before the floor some of the bucket's readings are gone: what stands there stays.
                     if marked && registry.floor(id) <= Some(bucket) {
                         let (value, quality) = series.view(time, value, quality);
-                        entries.push(aggregate::Entry { series: id, bucket, time, value, quality });
+                        entries.push(aggregate::Entry { series: id, bucket, time, value, quality, passage });
                     }
                 }
             }
-            Ok::<_, StoreError>(aggregate::buckets(entries))
+            Ok::<_, StoreError>(aggregate::buckets(entries, FIVE_MINUTES, |id| {
+                registry::read(&registry).rule(id)
+            }))
         });
         Ok((rollups.await?, read))
     }
@@ -254,7 +256,8 @@ impl Roller {
         let read = narrow.len() as u64;
         let (marks, registry, zone) = (marks.clone(), self.registry.clone(), self.zone.clone());
         let rollups = compute(move || {
-            let mut wide = aggregate::widen(narrow, |time| level.start(time, &zone));
+            let rule = |id| registry::read(&registry).rule(id);
+            let mut wide = aggregate::widen(narrow, |time| level.start(time, &zone), rule);
             let registry = registry::read(&registry);
             wide.retain(|rollup| {
                 let part = registry.series(rollup.series).map(|series| series.part);

@@ -38,8 +38,9 @@ pub fn compare(
         let stored = stored.next_if(|rollup| key(rollup) == next);
         let Some(rollup) = expected.or(stored).filter(|rollup| counts(rollup)) else { continue };
         compared += 1;
-        let (expected, stored) = (expected.map(|r| r.state), stored.map(|r| r.state));
-        if expected.as_ref().map(bits) != stored.as_ref().map(bits) {
+        let (expected, stored) = (expected.map(|r| &r.state), stored.map(|r| &r.state));
+        if expected.map(bits) != stored.map(bits) {
+            let (expected, stored) = (expected.cloned(), stored.cloned());
             let (bucket, series) = (rollup.bucket, rollup.series);
             mismatches.push(Mismatch { level, bucket, series, expected, stored });
         }
@@ -47,14 +48,14 @@ pub fn compare(
 }
 
 /// A state as the bits that the promise covers: all but `late`, which depends on when readings came.
-fn bits(state: &State) -> (i64, i64, Option<[u64; 8]>) {
+fn bits(state: &State) -> (i64, i64, Option<[u64; 8]>, Option<Vec<u8>>) {
     let values = state.values.as_ref().map(|v| {
         let [sum, residue, min, max] = [v.sum, v.residue, v.min, v.max].map(f64::to_bits);
         let at = |time: Time| time.micros().cast_unsigned();
         let (first, last) = (v.first.1.to_bits(), v.last.1.to_bits());
         [sum, residue, min, max, first, last, at(v.first.0), at(v.last.0)]
     });
-    (state.count, state.flagged, values)
+    (state.count, state.flagged, values, state.detail.as_ref().map(|detail| detail.encode()))
 }
 
 /// A state for people and for scripts.
@@ -101,12 +102,18 @@ mod tests {
 
     use super::*;
     use crate::{
-        aggregate::{self, Entry},
+        aggregate::{self, Entry, Rule},
         model::{
-            Quality,
+            Arithmetic, Kind, Quality,
+            arithmetic::Meter,
             bucket::{FIVE_MINUTES, HOUR},
         },
     };
+
+    fn counter(_: SeriesId) -> Option<Rule> {
+        let arithmetic = Arithmetic::new(Kind::Counter, Some(60), None, Meter::default());
+        Some(Rule { arithmetic, volume: None })
+    }
 
     /// A bucket by the definition: one reading after the other, the sum as Neumaier wrote it in 1974.
     #[derive(Default)]
@@ -149,9 +156,9 @@ mod tests {
             let entries = readings.iter().map(|((series, micros), value)| {
                 let time = Time::from_micros(*micros);
                 let bucket = time.floor(FIVE_MINUTES);
-                Entry { series: SeriesId(*series), bucket, time, value: *value, quality: Quality::GOOD }
+                Entry { series: SeriesId(*series), bucket, time, value: *value, quality: Quality::GOOD, passage: None }
             });
-            let narrow = aggregate::buckets(entries.collect());
+            let narrow = aggregate::buckets(entries.collect(), FIVE_MINUTES, counter);
             let mut naive: BTreeMap<(i32, i64), Naive> = BTreeMap::new();
             for ((series, micros), value) in &readings {
                 naive.entry((*series, micros / FIVE_MINUTES * FIVE_MINUTES)).or_default().add(*value);
@@ -172,10 +179,10 @@ mod tests {
             let mut streamed: Vec<Rollup> = Vec::new();
             for window in 0..24 {
                 let start = Time::from_micros(window * FIVE_MINUTES);
-                streamed.extend(narrow.iter().filter(|rollup| rollup.bucket == start));
-                streamed = aggregate::widen(streamed, hour);
+                streamed.extend(narrow.iter().filter(|rollup| rollup.bucket == start).cloned());
+                streamed = aggregate::widen(streamed, hour, counter);
             }
-            let wide = aggregate::widen(narrow.clone(), hour);
+            let wide = aggregate::widen(narrow.clone(), hour, counter);
             let mut mismatches = Vec::new();
             prop_assert_eq!(compare(Level::Hour, &streamed, &wide, |_| true, &mut mismatches), wide.len() as u64);
             prop_assert_eq!(&mismatches, &[]);

@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use super::{First, MetricName, Quality, SensorId, Time, View};
+use super::{Arithmetic, First, MetricName, Quality, SensorId, Time, View, arithmetic::Meter};
 
 /// The key of `series`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -78,6 +78,10 @@ pub struct Series {
     pub unit: Box<str>,
     pub interval_s: Option<u32>,
     pub view: View,
+    /// How its readings are put together. The registry adds what its metric says.
+    pub arithmetic: Arithmetic,
+    /// Of a mean speed: the series of the vehicles, of the same detector. The registry sets it.
+    pub volume: Option<SeriesId>,
     /// The share of the city its sensor falls in, 0 to [`PARTS`] - 1. The registry sets it.
     pub part: i16,
     /// Its sensor was announced by nobody: readings are stored and kept apart. The registry sets it.
@@ -87,7 +91,17 @@ pub struct Series {
 impl Series {
     /// Seen as it is stored; the registry says the rest.
     pub fn new(id: SeriesId, kind: Kind, unit: &str, interval_s: Option<u32>) -> Series {
-        Series { id, kind, unit: unit.into(), interval_s, view: View::default(), part: 0, quarantined: false }
+        Series {
+            id,
+            kind,
+            unit: unit.into(),
+            interval_s,
+            view: View::default(),
+            arithmetic: Arithmetic::new(kind, interval_s, None, Meter::default()),
+            volume: None,
+            part: 0,
+            quarantined: false,
+        }
     }
 
     /// A stored value and its flags as they are seen today. An event has no value of its own.

@@ -1,8 +1,25 @@
-use super::{Quality, Time};
+//! What a bucket keeps of its readings, so that every measure can be had at any width.
+//!
+//! - [`counter`](Counter), [`sum`](Sum), [`sketch`](Sketch): registers, sums without rounding, quantiles
+//! - [`detail`](Detail): what each kind asks for beside plain numbers; [`codec`]: its bytes
+
+mod codec;
+mod counter;
+mod detail;
+mod sketch;
+mod sum;
+
+pub use counter::Counter;
+use detail::Before;
+pub use detail::{Detail, Inside, Passages, SPEED_MIN, Spread, Weighted};
+pub use sketch::Sketch;
+pub use sum::Sum;
+
+use super::{Arithmetic, Quality, Time};
 
 /// What a bucket keeps of its readings. Made in time order and joined in time order, so that the same set of
 /// readings gives the same bits, whatever order they came in.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct State {
     /// Readings inside.
     pub count: i64,
@@ -12,9 +29,11 @@ pub struct State {
     pub late: i64,
     /// `None` where `count` is 0: missing is not zero.
     pub values: Option<Values>,
+    /// `None` where `count` is 0.
+    pub detail: Option<Box<Detail>>,
 }
 
-/// The numbers of at least one reading.
+/// The numbers of at least one reading; an event counts as 1.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Values {
     pub sum: f64,
@@ -27,64 +46,77 @@ pub struct Values {
 }
 
 impl State {
-    /// Takes in the next reading; times never go back.
-    pub fn add(&mut self, time: Time, value: f64, quality: Quality) {
+    /// Takes in the next reading of a bucket that ends at `end`; times never go back.
+    pub fn add(&mut self, inside: &Inside<'_>, end: Time, arithmetic: &Arithmetic) {
+        let Inside { time, value, quality, .. } = *inside;
         self.late += i64::from(quality.intersects(Quality::LATE));
         if quality.intersects(Quality::EXCLUDED) {
             self.flagged += 1;
             return;
         }
+        let before = Before::of(self.count, self.values.as_ref());
+        let last = self.values.map(|values| values.last);
+        self.detail.get_or_insert_default().add(inside, before, last, end, arithmetic);
         self.count += 1;
         match &mut self.values {
-            None => {
-                let only = (time, value);
-                self.values = Some(Values {
-                    sum: value,
-                    residue: 0.0,
-                    min: value,
-                    max: value,
-                    first: only,
-                    last: only,
-                });
-            }
-            Some(values) => {
-                values.accumulate(value);
-                values.min = values.min.min(value);
-                values.max = values.max.max(value);
-                values.last = (time, value);
-            }
+            None => self.values = Some(Values::of(time, value)),
+            Some(values) => values.add(time, value),
         }
     }
 
     /// The state of two neighbouring spans of time, the earlier first.
-    pub fn join(self, later: State) -> State {
-        let values = match (self.values, later.values) {
-            (Some(mut values), Some(later)) => {
-                values.accumulate(later.sum);
-                values.residue += later.residue;
-                values.min = values.min.min(later.min);
-                values.max = values.max.max(later.max);
-                values.last = later.last;
-                Some(values)
+    pub fn join(mut self, later: State, arithmetic: &Arithmetic) -> State {
+        let (before, of) =
+            (Before::of(self.count, self.values.as_ref()), Before::of(later.count, later.values.as_ref()));
+        match (&mut self.detail, later.detail) {
+            (Some(detail), Some(later_detail)) => {
+                let (earlier, values) = (self.values.as_ref(), later.values.as_ref());
+                detail.join((before, earlier), &later_detail, (of, values), arithmetic);
             }
-            (values, None) => values,
-            (None, later) => later,
-        };
-        State {
-            count: self.count + later.count,
-            flagged: self.flagged + later.flagged,
-            late: self.late + later.late,
-            values,
+            (detail @ None, later) => *detail = later,
+            (Some(_), None) => {}
         }
+        match (&mut self.values, later.values) {
+            (Some(values), Some(later)) => values.join(later),
+            (values, later) => *values = values.or(later),
+        }
+        self.count += later.count;
+        self.flagged += later.flagged;
+        self.late += later.late;
+        self
     }
 }
 
 impl Values {
+    pub fn of(time: Time, value: f64) -> Values {
+        let only = (time, value);
+        Values { sum: value, residue: 0.0, min: value, max: value, first: only, last: only }
+    }
+
+    /// The true sum.
+    pub fn total(&self) -> f64 {
+        self.sum + self.residue
+    }
+
+    fn add(&mut self, time: Time, value: f64) {
+        self.accumulate(value);
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+        self.last = (time, value);
+    }
+
+    fn join(&mut self, later: Values) {
+        self.accumulate(later.sum);
+        self.residue += later.residue;
+        self.min = self.min.min(later.min);
+        self.max = self.max.max(later.max);
+        self.last = later.last;
+    }
+
     fn accumulate(&mut self, value: f64) {
-        let sum = self.sum + value;
-        self.residue +=
-            if value.abs() <= self.sum.abs() { (self.sum - sum) + value } else { (value - sum) + self.sum };
-        self.sum = sum;
+        let mut sum = Sum { sum: self.sum, residue: self.residue };
+        sum.add(value);
+        (self.sum, self.residue) = (sum.sum, sum.residue);
     }
 }
 
@@ -93,6 +125,16 @@ mod tests {
     use proptest::{collection::vec, prelude::*, sample::Index};
 
     use super::*;
+    use crate::model::{Kind, arithmetic::Meter};
+
+    fn gauge() -> Arithmetic {
+        Arithmetic::new(Kind::Gauge, Some(1), None, Meter::default()).of("air.no2", "ug/m3")
+    }
+
+    fn add(state: &mut State, time: Time, value: f64, quality: Quality) {
+        let inside = Inside { time, value, quality, passage: None, volume: None };
+        state.add(&inside, Time::from_micros(i64::MAX), &gauge());
+    }
 
     /// A value that is a whole number of 2^-20, so that a sum of some hundreds is exact in 128 bits.
     fn value() -> impl Strategy<Value = f64> {
@@ -112,7 +154,7 @@ mod tests {
     fn state_from(from: usize, readings: &[(f64, Quality)]) -> State {
         let mut state = State::default();
         for (second, (value, quality)) in (from..).zip(readings) {
-            state.add(Time::from_micros(second as i64 * 1_000_000), *value, *quality);
+            add(&mut state, Time::from_micros(second as i64 * 1_000_000), *value, *quality);
         }
         state
     }
@@ -122,7 +164,7 @@ mod tests {
         let mut whole = State::default();
         let mut from = 0;
         for to in cuts.iter().copied().chain([readings.len()]) {
-            whole = whole.join(state_from(from, &readings[from..to]));
+            whole = whole.join(state_from(from, &readings[from..to]), &gauge());
             from = to;
         }
         whole
@@ -179,7 +221,8 @@ mod tests {
             let a = state_from(0, &readings[..at[0]]);
             let b = state_from(at[0], &readings[at[0]..at[1]]);
             let c = state_from(at[1], &readings[at[1]..]);
-            let (left, right) = (a.join(b).join(c), a.join(b.join(c)));
+            let join = |a: &State, b: &State| a.clone().join(b.clone(), &gauge());
+            let (left, right) = (join(&join(&a, &b), &c), join(&a, &join(&b, &c)));
             prop_assert_eq!(exact(&left), exact(&right));
             check_sum(&left, &readings)?;
             check_sum(&right, &readings)?;
@@ -188,8 +231,9 @@ mod tests {
         #[test]
         fn nothing_is_neutral_to_the_bit(readings in readings()) {
             let state = state_from(0, &readings);
-            for same in [state.join(State::default()), State::default().join(state)] {
-                prop_assert_eq!(same, state);
+            let empty = State::default;
+            for same in [state.clone().join(empty(), &gauge()), empty().join(state.clone(), &gauge())] {
+                prop_assert_eq!(&same, &state);
                 prop_assert_eq!(same.values.map(|v| v.residue.to_bits()), state.values.map(|v| v.residue.to_bits()));
             }
         }
@@ -208,7 +252,7 @@ mod tests {
     fn state_of(values: &[f64]) -> State {
         let mut state = State::default();
         for (i, value) in values.iter().enumerate() {
-            state.add(Time::from_micros(i as i64), *value, Quality::GOOD);
+            add(&mut state, Time::from_micros(i as i64), *value, Quality::GOOD);
         }
         state
     }
@@ -222,14 +266,14 @@ mod tests {
     #[test]
     fn an_empty_bucket_is_missing_not_zero() {
         let mut state = State::default();
-        state.add(Time::from_micros(0), 7.0, Quality::OUT_OF_RANGE | Quality::LATE);
-        assert_eq!(state, State { count: 0, flagged: 1, late: 1, values: None });
+        add(&mut state, Time::from_micros(0), 7.0, Quality::OUT_OF_RANGE | Quality::LATE);
+        assert_eq!(state, State { count: 0, flagged: 1, late: 1, values: None, detail: None });
     }
 
     #[test]
     fn joining_nothing_changes_nothing() {
         let state = state_of(&[3.0, 1.0, 2.0]);
-        assert_eq!(state.join(State::default()), state);
-        assert_eq!(State::default().join(state), state);
+        assert_eq!(state.clone().join(State::default(), &gauge()), state);
+        assert_eq!(State::default().join(state.clone(), &gauge()), state);
     }
 }

@@ -4,11 +4,12 @@ use tokio_postgres::{Client, Row};
 
 use super::{Gone, Registry};
 use crate::{
-    model::{Calibration, Series, SeriesId, Time, View},
+    model::{Arithmetic, Calibration, Series, SeriesId, Time, View, arithmetic::Meter},
     store::StoreError,
 };
 
-const SELECT: &str = "SELECT id, sensor, metric, unit, kind, interval_s, min, max,
+const SELECT: &str =
+    "SELECT id, sensor, metric, unit, kind, interval_s, min, max, modulus, resolution, max_rate, max_gap_s,
     EXISTS (SELECT FROM quarantine q WHERE q.sensor = series.sensor) AS quarantined FROM series";
 
 /// Calibrations by series, those of each in order of time.
@@ -88,6 +89,13 @@ impl Registry {
                 max: row.get("max"),
                 calibrations: calibrations.remove(&id).unwrap_or_default().into(),
             };
+            let meter = Meter {
+                modulus: row.get("modulus"),
+                resolution: row.get("resolution"),
+                max_rate: row.get("max_rate"),
+            };
+            let max_gap_s = row.get::<_, Option<i32>>("max_gap_s").map(i32::unsigned_abs);
+            series.arithmetic = Arithmetic::new(kind, interval_s, max_gap_s, meter);
             let sensor = row.get("sensor");
             self.add(sensor, row.get("quarantined"));
             self.add_series(sensor, row.get("metric"), series);

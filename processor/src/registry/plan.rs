@@ -151,7 +151,9 @@ impl Plan {
             else {
                 continue;
             };
-            let kept = unit::storage(metric).or_else(|| units.get(metric).map(String::as_str));
+            // One that is recast may be the one that said so.
+            let first = units.get(metric).filter(|_| change.is_new());
+            let kept = unit::storage(metric).or(first.map(String::as_str));
             let wrong = match kept {
                 Some(kept) if kept == unit => continue,
                 Some(kept) => format!("unit: {metric} is kept in {kept}, not in {unit}; so are its limits"),
@@ -236,14 +238,22 @@ impl Plan {
     }
 }
 
+/// Fields of a series that say how its readings are judged and put together.
+fn seen_by(kind: Option<&str>) -> &'static [&'static str] {
+    match kind {
+        Some("event") => &[],
+        Some("counter") => &["min", "max", "modulus", "resolution", "max_rate", "max_gap_s"],
+        Some("gauge" | "delta") => &["min", "max", "max_gap_s"],
+        _ => &["min", "max"],
+    }
+}
+
 /// A range judges all readings of a series, a calibration those up to the next one's time.
 fn touch(rows: &Known, change: &Change) -> Option<Touch> {
     let (sensor, metric) = (change.cell("sensor")?, change.cell("metric")?);
     let time = |text: &str| (!text.is_empty()).then(|| Time::from_micros(instant(text)));
     let (from, to) = match change.table {
-        Table::Series if change.alters(&["min", "max"]) && change.cell("kind") != Some("event") => {
-            (None, None)
-        }
+        Table::Series if change.alters(seen_by(change.cell("kind"))) => (None, None),
         Table::Calibration => {
             let others = rows.rows_of(Table::Calibration, sensor).filter(|(key, _)| key[1] == metric);
             let later = others.map(|(key, _)| instant(&key[2])).filter(|at| instant(&change.key[2]) < *at);
@@ -520,6 +530,7 @@ mod tests {
         assert_eq!(touched(later), []);
         assert_eq!(touched("sensor,metric,unit,kind,max\na,x,m,gauge,6\n"), [(None, None)]);
         assert_eq!(touched("sensor,metric,unit,kind,resolution\na,x,m,gauge,0.1\n"), []);
+        assert_eq!(touched("sensor,metric,unit,kind,max_gap_s\na,x,m,gauge,60\n"), [(None, None)]);
         let earlier = "sensor,metric,valid_from,scale\na,x,2026-01-01T00:00:00Z,3\n";
         assert_eq!(touched(earlier), [(time("2026-01-01T00:00:00Z"), time("2026-03-01T00:00:00Z"))]);
         assert_eq!(touched(&later.replace(",2\n", ",4\n")), [(time("2026-03-01T00:00:00Z"), None)]);

@@ -9,18 +9,21 @@ use super::{Marks, Portion};
 use crate::{
     aggregate::Rollup,
     faults::{self, Bug},
-    model::{Level, Quality, SeriesId, State, Time, state::Values},
+    model::{
+        Level, Passage, Quality, SeriesId, State, Time,
+        state::{Detail, Values},
+    },
     registry::{self, Registry},
     store::{Counts, StoreError, lock, read_copy},
 };
 
 /// A stored reading, or a stored event with the value 1.
-#[derive(Clone, Copy)]
 pub(crate) struct Fact {
     pub series: SeriesId,
     pub time: Time,
     pub value: f64,
     pub quality: Quality,
+    pub passage: Option<Box<Passage>>,
 }
 
 /// Deletes the marks of the oldest buckets before `open`, of so many parts at most, and says which they were.
@@ -95,19 +98,32 @@ pub(crate) async fn read_facts(
 ) -> Result<(), StoreError> {
     let of_series = of_series(series);
     let order = if faults::planted(Bug::ArrivalOrder) { "ORDER BY received_at" } else { "" };
-    for (table, value) in [("reading", "value"), ("event", "1::float8")] {
-        let copy = format!(
-            "COPY (SELECT time, series_id, {value}, quality FROM {table}
+    let copy = |columns: &str, table: &str| {
+        format!(
+            "COPY (SELECT time, series_id, quality, {columns} FROM {table}
                    WHERE '{start}' <= time AND time < '{end}' {of_series} {order}) TO STDOUT (FORMAT binary)"
-        );
-        read_copy(client, &copy, |row| {
-            let (time, series) = (row.time()?, SeriesId(row.int4()?));
-            facts.push(Fact { series, time, value: row.float8()?, quality: Quality(row.int4()?) });
-            Ok(())
-        })
-        .await?;
-    }
-    Ok(())
+        )
+    };
+    read_copy(client, &copy("value", "reading"), |row| {
+        let (time, series, quality) = (row.time()?, SeriesId(row.int4()?), Quality(row.int4()?));
+        facts.push(Fact { series, time, value: row.float8()?, quality, passage: None });
+        Ok(())
+    })
+    .await?;
+    read_copy(client, &copy("event_id, speed, length, on_time_s, class", "event"), |row| {
+        let (time, series, quality) = (row.time()?, SeriesId(row.int4()?), Quality(row.int4()?));
+        let passage = Passage {
+            id: row.int8()?,
+            speed_kmh: row.optional_float8()?,
+            length_m: row.optional_float8()?,
+            on_time_s: row.optional_float8()?,
+            class: row.optional_text()?.map(Into::into),
+            tags: None,
+        };
+        facts.push(Fact { series, time, value: 1.0, quality, passage: Some(Box::new(passage)) });
+        Ok(())
+    })
+    .await
 }
 
 /// Rollups with `start <= bucket < end`, of some series or of all.
@@ -121,7 +137,7 @@ pub(crate) async fn read_rollups(
 ) -> Result<(), StoreError> {
     let of_series = of_series(series);
     let copy = format!(
-        "COPY (SELECT bucket, series_id, count, flagged, late, sum, residue, min, max, first, first_time, last, last_time
+        "COPY (SELECT bucket, series_id, count, flagged, late, sum, residue, min, max, first, first_time, last, last_time, state
                FROM {} WHERE '{start}' <= bucket AND bucket < '{end}' {of_series}) TO STDOUT (FORMAT binary)",
         level.table()
     );
@@ -138,7 +154,11 @@ pub(crate) async fn read_rollups(
             }
             _ => None,
         };
-        rollups.push(Rollup { series, bucket, state: State { count, flagged, late, values } });
+        let detail = row.optional_bytes()?.map(Detail::decode).transpose();
+        let detail = detail
+            .map_err(|error| StoreError::Unfit(format!("column `state` of {}: {error}", level.table())))?;
+        let detail = detail.map(Box::new);
+        rollups.push(Rollup { series, bucket, state: State { count, flagged, late, values, detail } });
         Ok(())
     })
     .await
@@ -207,11 +227,11 @@ pub(super) async fn replace(
 ) -> Result<u64, StoreError> {
     let (day_columns, day_values, day_update) = match level {
         Level::Day => {
-            (", ends, time_zone", ", ends, $16", ", ends = excluded.ends, time_zone = excluded.time_zone")
+            (", ends, time_zone", ", ends, $17", ", ends = excluded.ends, time_zone = excluded.time_zone")
         }
         _ => ("", "", ""),
     };
-    let columns = "bucket, series_id, count, flagged, late, expected, sum, residue, min, max, first, first_time, last, last_time";
+    let columns = "bucket, series_id, count, flagged, late, expected, sum, residue, min, max, first, first_time, last, last_time, state";
     let table = level.table();
     let update = |column: &str| match column {
         "count" | "flagged" | "sum" if faults::planted(Bug::Increment) => {
@@ -225,7 +245,7 @@ pub(super) async fn replace(
          SELECT {columns}{day_values}
          FROM unnest($1::timestamptz[], $2::int4[], $3::int8[], $4::int8[], $5::int8[], $6::float8[], $7::float8[],
                      $8::float8[], $9::float8[], $10::float8[], $11::float8[], $12::timestamptz[], $13::float8[],
-                     $14::timestamptz[], $15::timestamptz[])
+                     $14::timestamptz[], $15::bytea[], $16::timestamptz[])
               AS new ({columns}, ends)
          ON CONFLICT (bucket, series_id) DO UPDATE SET {}{day_update}",
         updates.join(", ")
@@ -261,6 +281,8 @@ pub(super) async fn replace(
         let (sum, residue, min, max) = (of(|v| v.sum), of(|v| v.residue), of(|v| v.min), of(|v| v.max));
         let (first, first_time) = (of(|v| v.first.1), when(|v| v.first.0));
         let (last, last_time) = (of(|v| v.last.1), when(|v| v.last.0));
+        let states: Vec<Option<Vec<u8>>> =
+            chunk.iter().map(|rollup| rollup.state.detail.as_ref().map(|detail| detail.encode())).collect();
         let mut parameters: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> = vec![
             &buckets,
             &series,
@@ -276,6 +298,7 @@ pub(super) async fn replace(
             &first_time,
             &last,
             &last_time,
+            &states,
             &ends,
         ];
         if level == Level::Day {

@@ -135,7 +135,7 @@ pub async fn read_copy(
 /// The columns of one row, read one after the other.
 pub struct Fields<'a>(&'a [u8]);
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
     fn skip(&mut self, bytes: usize) -> Result<(), StoreError> {
         self.0 = self.0.get(bytes..).ok_or_else(Self::torn)?;
         Ok(())
@@ -189,5 +189,17 @@ impl Fields<'_> {
 
     pub fn optional_time(&mut self) -> Result<Option<Time>, StoreError> {
         Ok(self.optional()?.map(|bytes| Time::from_postgres_micros(i64::from_be_bytes(bytes))))
+    }
+
+    pub fn optional_bytes(&mut self) -> Result<Option<&'a [u8]>, StoreError> {
+        let Ok(length) = usize::try_from(i32::from_be_bytes(self.take()?)) else { return Ok(None) };
+        let (bytes, rest) = self.0.split_at_checked(length).ok_or_else(Self::torn)?;
+        self.0 = rest;
+        Ok(Some(bytes))
+    }
+
+    pub fn optional_text(&mut self) -> Result<Option<&'a str>, StoreError> {
+        let bytes = self.optional_bytes()?;
+        bytes.map(std::str::from_utf8).transpose().map_err(|_| Self::torn())
     }
 }

@@ -38,7 +38,7 @@ struct Migration {
     timescale: &'static str,
 }
 
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 6] = [
     Migration {
         number: 1,
         name: "street",
@@ -71,6 +71,13 @@ const MIGRATIONS: [Migration; 5] = [
         number: 5,
         name: "registry",
         common: include_str!("../../../deploy/sql/0005_registry.sql"),
+        plain: "",
+        timescale: "",
+    },
+    Migration {
+        number: 6,
+        name: "measures",
+        common: include_str!("../../../deploy/sql/0006_measures.sql"),
         plain: "",
         timescale: "",
     },

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use processor::{
     aggregate::{self, Rollup},
     memory::Memory,
-    model::{Kind, Level, Message, Quality, Series, SeriesId, Time, View},
+    model::{Kind, Level, Message, Passage, Quality, Series, SeriesId, Time, View, bucket::FIVE_MINUTES},
     process::{Processed, process},
     registry::{Admission, Registry},
 };
@@ -131,6 +131,7 @@ struct Kept {
     value: f64,
     quality: Quality,
     fingerprint: i64,
+    passage: Option<Box<Passage>>,
 }
 
 impl Tables {
@@ -149,14 +150,14 @@ impl Tables {
         self.decoded += batch.fates.iter().map(|fate| u64::from(fate.decoded)).sum::<u64>();
         for reading in &batch.readings {
             let (value, quality, fingerprint) = (reading.value, reading.quality, reading.fingerprint());
-            self.take((reading.series, reading.time, None), Kept { value, quality, fingerprint });
+            let kept = Kept { value, quality, fingerprint, passage: None };
+            self.take((reading.series, reading.time, None), kept);
         }
         for event in &batch.events {
             let (value, quality, fingerprint) = (1.0, event.quality, event.passage.fingerprint());
-            self.take(
-                (event.series, event.time, Some(event.passage.id)),
-                Kept { value, quality, fingerprint },
-            );
+            let passage = Some(Box::new(event.passage.clone()));
+            let kept = Kept { value, quality, fingerprint, passage };
+            self.take((event.series, event.time, Some(event.passage.id)), kept);
         }
     }
 
@@ -187,17 +188,21 @@ impl Tables {
         let entry = |(&(series, time, _), kept): (&Key, &Kept)| {
             let begin = registry.series(series).unwrap().bucket_time(time);
             let bucket = Level::FiveMinutes.start(begin, &paris);
-            aggregate::Entry { series, bucket, time, value: kept.value, quality: kept.quality }
+            let Kept { value, quality, passage, .. } = kept;
+            let (value, quality, passage) = (*value, *quality, passage.clone());
+            aggregate::Entry { series, bucket, time, value, quality, passage }
         };
-        let narrow = aggregate::buckets(self.kept.iter().map(entry).collect());
-        let wider = |level: Level| aggregate::widen(narrow.clone(), |bucket| level.start(bucket, &paris));
+        let rule = |id| registry.rule(id);
+        let narrow = aggregate::buckets(self.kept.iter().map(entry).collect(), FIVE_MINUTES, rule);
+        let wider =
+            |level: Level| aggregate::widen(narrow.clone(), |bucket| level.start(bucket, &paris), rule);
         [narrow.clone(), wider(Level::Hour), wider(Level::Day)]
             .map(|rollups| rollups.iter().map(bits).collect())
             .to_vec()
     }
 }
 
-type Bits = (SeriesId, Time, i64, i64, Option<([u64; 6], Time, Time)>);
+type Bits = (SeriesId, Time, i64, i64, Option<([u64; 6], Time, Time)>, Option<Vec<u8>>);
 
 /// All but `late`, which depends on when readings came.
 fn bits(Rollup { series, bucket, state }: &Rollup) -> Bits {
@@ -205,7 +210,8 @@ fn bits(Rollup { series, bucket, state }: &Rollup) -> Bits {
         let numbers = [values.sum, values.residue, values.min, values.max, values.first.1, values.last.1];
         (numbers.map(f64::to_bits), values.first.0, values.last.0)
     });
-    (*series, *bucket, state.count, state.flagged, values)
+    let detail = state.detail.as_ref().map(|detail| detail.encode());
+    (*series, *bucket, state.count, state.flagged, values, detail)
 }
 
 /// The messages in another order, some of them again, cut into batches; each received in its turn, so that some are
