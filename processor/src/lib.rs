@@ -10,6 +10,7 @@
 //! - [`process`](fn@process): both, for a batch, on every core
 //! - [`store`]: connect, migrate, write a batch in one transaction, read it back
 //! - [`aggregate`]: readings become the state of a bucket
+//! - [`measure`]: what the states mean: traffic and utilities
 //! - [`roller`]: dirty marks become rollups
 //! - [`street`]: what does not come from a broker; [`redrive`]: rejected messages once more
 //! - [`auditor`]: computes rollups again, beside the roller, and compares
@@ -33,6 +34,8 @@ pub mod process;
 pub mod store;
 
 pub mod aggregate;
+
+pub mod measure;
 
 pub mod roller;
 

@@ -1,0 +1,193 @@
+use std::{collections::BTreeMap, ops::Range};
+
+use jiff::civil::Date;
+use processor::{
+    measure::{
+        Settled,
+        utility::{self, Balance, NightRule, StuckRule},
+    },
+    model::{Arithmetic, Fixed, Kind, Time, arithmetic::Meter, bucket::FIVE_MINUTES, bucket::HOUR},
+};
+
+use crate::{feed, rows, settled, spans, time};
+
+const HOURS: usize = 168;
+
+struct Metered {
+    hours: Vec<Settled>,
+    quarters: Vec<Settled>,
+    resolution: f64,
+    is_customer: bool,
+}
+
+struct Network {
+    meters: BTreeMap<String, Metered>,
+    /// Hours whose two border readings arrived.
+    borders: BTreeMap<String, Vec<bool>>,
+    truth: BTreeMap<String, Vec<f64>>,
+    /// inflow and what stays in the tanks, by hour.
+    balance: Vec<(f64, f64)>,
+}
+
+fn network() -> Option<Network> {
+    let begin = time("2024-01-01T00:00:00Z");
+    let hour_of = |at: Time| usize::try_from((at.micros() - begin.micros()) / HOUR).unwrap();
+    let mut readings: BTreeMap<String, BTreeMap<i64, f64>> = BTreeMap::new();
+    for row in rows(&feed("wntr-net3/readings.csv.gz")?) {
+        let of_meter = readings.entry(row[2].to_owned()).or_default();
+        of_meter.entry(time(&row[1]).micros()).or_insert_with(|| row[3].parse().unwrap());
+    }
+    let mut network = Network {
+        meters: BTreeMap::new(),
+        borders: BTreeMap::new(),
+        truth: BTreeMap::new(),
+        balance: Vec::new(),
+    };
+    for row in rows(&feed("wntr-net3/meters.csv")?) {
+        let number = |column: usize| row[column].parse::<f64>().ok();
+        let meter = Meter { modulus: number(3), resolution: number(4), max_rate: None };
+        let arithmetic = Arithmetic::new(Kind::Counter, row[5].parse().ok(), None, meter);
+        let own = &readings[&row[0]];
+        let of = |spans: &[Range<Time>]| {
+            settled(
+                own.iter().map(|(at, value)| (Time::from_micros(*at), *value)),
+                FIVE_MINUTES,
+                spans,
+                arithmetic,
+            )
+        };
+        let metered = Metered {
+            hours: of(&spans(begin, HOUR, HOURS as i64)),
+            quarters: of(&spans(begin, HOUR / 4, 4 * HOURS as i64)),
+            resolution: number(4).unwrap(),
+            is_customer: &row[1] == "customer",
+        };
+        let border = |hour: usize| own.contains_key(&(begin.micros() + hour as i64 * HOUR));
+        network.borders.insert(row[0].to_owned(), (0..HOURS).map(|h| border(h) && border(h + 1)).collect());
+        network.meters.insert(row[0].to_owned(), metered);
+    }
+    for row in rows(&feed("wntr-net3/truth_hourly_m3.csv.gz")?) {
+        let of_meter = network.truth.entry(row[1].to_owned()).or_insert_with(|| vec![0.0; HOURS]);
+        of_meter[hour_of(time(&row[0]))] = row[2].parse().unwrap();
+    }
+    for row in rows(&feed("wntr-net3/truth_balance_hourly_m3.csv")?) {
+        network.balance.push((row[1].parse().unwrap(), row[2].parse().unwrap()));
+    }
+    Some(network)
+}
+
+fn counted(hours: &[Settled]) -> Vec<Option<f64>> {
+    hours.iter().map(|hour| hour.counted.map(|counted| counted.to_f64())).collect()
+}
+
+#[test]
+fn wntr_registers_are_the_truth_where_their_borders_arrived() {
+    let Some(network) = network() else { return };
+    let (mut whole, mut wrong) = (0, Vec::new());
+    for (meter, Metered { hours, resolution, .. }) in &network.meters {
+        for (hour, settled) in hours.iter().enumerate() {
+            let counted = settled.counted.map_or(f64::NAN, |counted| counted.to_f64());
+            if network.borders[meter][hour] {
+                whole += 1;
+                if resolution + 1e-6 < (counted - network.truth[meter][hour]).abs() {
+                    wrong.push((meter.as_str(), hour));
+                }
+            } else {
+                assert!(settled.is_partial || settled.counted.is_none(), "{meter} {hour}");
+            }
+        }
+    }
+    assert_eq!(whole, 10_043);
+    // What stuck, and the hour of a small step back.
+    let mut meters: Vec<&str> = wrong.iter().map(|(meter, _)| *meter).collect();
+    meters.retain(|meter| *meter != "WM-117");
+    eprintln!("{} hours of WM-117 after it stuck, and {meters:?}", wrong.len() - meters.len());
+    assert!(meters.is_empty() || meters == ["WM-105"], "{wrong:?}");
+}
+
+#[test]
+fn wntr_breaks_are_named() {
+    let Some(network) = network() else { return };
+    let breaks = |meter: &str| {
+        let hours = &network.meters[meter].hours;
+        hours.iter().fold([0; 4], |[a, b, c, d], hour| {
+            let breaks = hour.breaks;
+            [a + breaks.resets, b + breaks.rollovers, c + breaks.jitters, d + breaks.jumps]
+        })
+    };
+    assert_eq!(breaks("WM-119"), [0, 1, 0, 0]);
+    assert_eq!(breaks("WM-151"), [1, 0, 0, 0]);
+    assert_eq!(breaks("WM-105"), [0, 0, 1, 0]);
+    let others =
+        network.meters.keys().filter(|meter| !["WM-119", "WM-151", "WM-105"].contains(&meter.as_str()));
+    assert!(others.clone().all(|meter| breaks(meter) == [0; 4]));
+    // The gap of twelve hours.
+    let partial = network.meters["WM-111"].hours.iter().filter(|hour| hour.is_partial).count();
+    assert!((12..=30).contains(&partial), "{partial}");
+    // Which registers stuck.
+    let stuck = network.meters.iter().filter_map(|(meter, metered)| {
+        let from = utility::stuck_from(&counted(&metered.quarters), 900, StuckRule::default())?;
+        Some((meter.as_str(), metered.quarters[from].span.start))
+    });
+    assert_eq!(stuck.collect::<Vec<_>>(), [("WM-117", time("2024-01-05T21:30:00Z"))]);
+}
+
+/// Water per day that is not billed, in percent of what came in.
+fn non_revenue(network: &Network, impute: bool) -> Vec<f64> {
+    let mut days = [Balance::default(); 7];
+    for (hour, (inflow, stored)) in network.balance.iter().enumerate() {
+        days[hour / 24].inflow += inflow;
+        days[hour / 24].stored += stored;
+    }
+    for metered in network.meters.values().filter(|metered| metered.is_customer) {
+        let counted = counted(&metered.quarters);
+        let stuck = utility::stuck_from(&counted, 900, StuckRule::default()).filter(|_| impute);
+        for (quarter, volume) in counted.iter().enumerate() {
+            let imputed = stuck.filter(|from| *from <= quarter);
+            let volume = imputed.map_or(*volume, |from| utility::imputed(&counted, 900, from, quarter));
+            days[quarter / 96].metered += volume.unwrap_or(0.0);
+        }
+    }
+    days.iter().map(|balance| balance.non_revenue().unwrap()).collect()
+}
+
+#[test]
+fn wntr_loses_what_leaks() {
+    let Some(network) = network() else { return };
+    for (impute, expected) in
+        [(true, [0.0, 0.0, 0.0, 6.0, 7.8, 7.8, 7.8]), (false, [0.0, 0.0, 0.0, 6.0, 8.1, 11.4, 11.4])]
+    {
+        let found = non_revenue(&network, impute);
+        eprintln!("non-revenue water, percent: {found:.2?}");
+        assert!(
+            found.iter().zip(expected).all(|(ours, theirs): (&f64, f64)| (ours - theirs).abs() <= 0.1),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
+fn wntr_alarms_on_the_night_after_the_leak() {
+    let Some(network) = network() else { return };
+    let nights: Vec<(Date, Option<f64>)> = (0..7)
+        .map(|day| {
+            let night = |hour: usize| network.balance[day * 24 + hour];
+            let flows = [2, 3].map(|hour| Some(night(hour).0 - night(hour).1));
+            (Date::constant(2024, 1, day as i8 + 1), utility::minimum_night_flow(&flows, 3_600))
+        })
+        .collect();
+    let alarms = utility::night_alarms(&nights, NightRule::default());
+    assert_eq!(alarms[0].night, Date::constant(2024, 1, 5), "{nights:?}");
+    eprintln!("{:?}", alarms[0]);
+}
+
+#[test]
+fn a_week_is_the_same_at_any_width() {
+    let Some(network) = network() else { return };
+    for (meter, Metered { hours, quarters, .. }) in &network.meters {
+        let total = |buckets: &[Settled]| {
+            buckets.iter().filter_map(|bucket| bucket.counted).fold(Fixed::ZERO, |sum, counted| sum + counted)
+        };
+        assert_eq!(total(hours), total(quarters), "{meter}");
+    }
+}
