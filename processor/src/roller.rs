@@ -1,6 +1,7 @@
 //! Marks become rollups. A step takes marks FIRST and reads after: a writer that commits later leaves marks of its
 //! own, so its buckets are computed again. A crash rolls the deletion back with everything else.
 
+mod difference;
 pub(crate) mod tables;
 
 use std::{
@@ -9,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use difference::Difference;
 use jiff::tz::TimeZone;
 use tokio_postgres::Client;
 
@@ -18,7 +20,7 @@ use crate::{
     model::{Level, Series, SeriesId, Time, bucket::FIVE_MINUTES, series::PARTS},
     registry::{self, Registry},
     service::compute,
-    store::{StoreError, connect, lock},
+    store::{StoreError, connect, lock, revision},
 };
 
 /// What a step did.
@@ -154,8 +156,19 @@ impl Roller {
         }
         let parts: BTreeSet<i16> = marks.values().flatten().copied().collect();
         let series = self.series_of(&parts, portion);
-        tables::drop_stale(client, level, &marks, &rollups, series.as_deref(), &self.registry).await?;
-        let written = tables::replace(client, level, &rollups, &self.registry, &self.zone).await?;
+        let stands = tables::standing(client, level, &marks, series.as_deref()).await?;
+        let difference = {
+            let registry = registry::read(&self.registry);
+            Difference::of(&stands, rollups, |stale| {
+                // One that the registry does not know was erased. Before the floor, readings were dropped and rollups stay.
+                let part = registry.series(stale.series).map(|series| series.part);
+                part.is_none_or(|part| marks[&stale.bucket].contains(&part))
+                    && registry.floor(stale.series) <= Some(stale.bucket)
+            })
+        };
+        let written = tables::write(client, level, &difference, &self.registry, &self.zone).await?;
+        let revisions = revision::condense(difference.changes(), |bucket| level.end(bucket, &self.zone));
+        revision::note(client, level, &revisions).await?;
         faults::point("roller.replaced").await?;
         if level == Level::FiveMinutes {
             for wider in [Level::Hour, Level::Day] {

@@ -19,6 +19,7 @@ mod recent;
 mod reject;
 pub mod rejected;
 mod retention;
+pub mod revision;
 mod rows;
 mod seen;
 pub(crate) mod sender;

@@ -155,6 +155,7 @@ macro_rules! rollup {
             sql("first_time", Kind::Time),
             sql("last", Kind::Float),
             sql("last_time", Kind::Time),
+            sql("state", Kind::Bytes),
             $($more),*
         ]
     };
@@ -312,6 +313,27 @@ pub const ALL: &[Dataset] = &[
             expression("observed", Kind::Int64, "count + flagged"),
             sql("expected", Kind::Float),
             sql("late", Kind::Int64),
+        ],
+    },
+    Dataset {
+        name: "revision",
+        about: "rollups next to each other that were added, changed or deleted in one transaction; without a sensor: of several",
+        from: "(SELECT revision.id, at, CASE level WHEN 0 THEN '5m' WHEN 1 THEN '1h' ELSE '1d' END AS level, sensor, metric, \
+               starts, ends, added, changed, gone FROM revision LEFT JOIN series ON series.id = series_id) AS revision",
+        only: None,
+        time: Some("at"),
+        key: &["id"],
+        columns: &[
+            sql("id", Kind::Int64),
+            sql("at", Kind::Time),
+            sql("level", Kind::Text),
+            sql("sensor", Kind::Text),
+            sql("metric", Kind::Text),
+            sql("starts", Kind::Time),
+            sql("ends", Kind::Time),
+            sql("added", Kind::Int32),
+            sql("changed", Kind::Int32),
+            sql("gone", Kind::Int32),
         ],
     },
     Dataset {

@@ -12,10 +12,12 @@ use processor::{
 use crate::{
     account::AccountArgs,
     audit::AuditArgs,
+    changes::ChangesArgs,
     erase::EraseArgs,
     gateway::GatewayArgs,
     import::ImportArgs,
     mapping::MappingArgs,
+    measure::MeasureArgs,
     registry::RegistryArgs,
     rejected::RejectedArgs,
     retention::RetentionArgs,
@@ -105,6 +107,10 @@ pub enum Command {
     Rejected(Box<RejectedArgs>),
     /// Import, compare and export sensors, series, segments and zones; adopt those that nobody announced
     Registry(Box<RegistryArgs>),
+    /// Say what a sensor measured, in buckets of any width, and how much of it was observed
+    Measure(Box<MeasureArgs>),
+    /// List the rollups that changed since a time
+    Changes(Box<ChangesArgs>),
     /// Compute rollups again from their readings, and compare bit for bit
     Audit(Box<AuditArgs>),
     /// Say what is older than it is kept, and drop it now

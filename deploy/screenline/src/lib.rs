@@ -7,12 +7,14 @@
 //! - [`mapping`]: which payloads become which readings, tried out; [`import`]: files read by one
 //! - [`account`]: what came in and what is missing; [`rejected`]: what was refused; both on a [`database`]
 //! - [`registry`]: sensors, series, segments and zones, and those that nobody announced
+//! - [`measure`]: what a sensor measured; [`changes`]: which numbers are others since a time
 //! - [`audit`]: are rollups true; [`retention`], [`erase`]: what goes, and why
 //! - [`paper`], [`period`]: what people look at, and the times they name
 //! - [`telemetry`], [`console`], [`monitor`], [`disk`], [`ready`], [`signals`]: what only a process may install or write
 
 mod account;
 mod audit;
+mod changes;
 mod city;
 mod cli;
 mod console;
@@ -26,6 +28,7 @@ mod fetch;
 mod gateway;
 mod import;
 mod mapping;
+mod measure;
 mod monitor;
 mod paper;
 mod period;
@@ -84,6 +87,8 @@ pub fn run() -> ExitCode {
                 Command::Account(args) => Box::pin(account::run(*args)).await,
                 Command::Rejected(args) => Box::pin(rejected::run(*args, &console)).await,
                 Command::Registry(args) => Box::pin(registry::run(*args)).await,
+                Command::Measure(args) => Box::pin(measure::run(*args)).await,
+                Command::Changes(args) => Box::pin(changes::run(*args)).await,
                 Command::Audit(args) => Box::pin(audit::run(*args, &console)).await,
                 Command::Retention(args) => Box::pin(retention::run(*args)).await,
                 Command::Erase(args) => Box::pin(erase::run(*args, &console)).await,

@@ -5,7 +5,7 @@ use std::sync::RwLock;
 use jiff::{Timestamp, tz::TimeZone};
 use tokio_postgres::Client;
 
-use super::{Marks, Portion};
+use super::{Marks, Portion, difference::Difference};
 use crate::{
     aggregate::Rollup,
     faults::{self, Bug},
@@ -14,7 +14,7 @@ use crate::{
         state::{Detail, Values},
     },
     registry::{self, Registry},
-    store::{Counts, StoreError, lock, read_copy},
+    store::{CopyFrames, Counts, StoreError, lock, read_copy},
 };
 
 /// A stored reading, or a stored event with the value 1.
@@ -135,11 +135,22 @@ pub(crate) async fn read_rollups(
     series: Option<&[SeriesId]>,
     rollups: &mut Vec<Rollup>,
 ) -> Result<(), StoreError> {
-    let of_series = of_series(series);
+    let condition = format!("'{start}' <= bucket AND bucket < '{end}'");
+    copy_rollups(client, level, &condition, series, rollups).await
+}
+
+async fn copy_rollups(
+    client: &Client,
+    level: Level,
+    condition: &str,
+    series: Option<&[SeriesId]>,
+    rollups: &mut Vec<Rollup>,
+) -> Result<(), StoreError> {
     let copy = format!(
         "COPY (SELECT bucket, series_id, count, flagged, late, sum, residue, min, max, first, first_time, last, last_time, state
-               FROM {} WHERE '{start}' <= bucket AND bucket < '{end}' {of_series}) TO STDOUT (FORMAT binary)",
-        level.table()
+               FROM {} WHERE {condition} {}) TO STDOUT (FORMAT binary)",
+        level.table(),
+        of_series(series)
     );
     read_copy(client, &copy, |row| {
         let (bucket, series) = (row.time()?, SeriesId(row.int4()?));
@@ -171,54 +182,104 @@ fn of_series(series: Option<&[SeriesId]>) -> String {
     })
 }
 
-/// Deletes the rollups of marked buckets that have nothing left to be made of. `rollups` are those that have, sorted.
-/// Before the floor, readings were dropped and rollups stay.
-pub(super) async fn drop_stale(
+/// The rollups that stand in marked buckets, sorted by series and bucket.
+pub(super) async fn standing(
     client: &Client,
     level: Level,
     marks: &Marks,
-    rollups: &[Rollup],
     series: Option<&[SeriesId]>,
-    registry: &RwLock<Registry>,
-) -> Result<(), StoreError> {
+) -> Result<Vec<Rollup>, StoreError> {
     let buckets: Vec<String> = marks.keys().map(|bucket| format!("\"{bucket}\"")).collect();
-    let copy = format!(
-        "COPY (SELECT bucket, series_id FROM {} WHERE bucket = ANY('{{{}}}'::timestamptz[]) {}) TO STDOUT (FORMAT binary)",
-        level.table(),
-        buckets.join(","),
-        of_series(series)
-    );
-    let (mut stale_buckets, mut stale_series) = (Vec::new(), Vec::new());
-    read_copy(client, &copy, |row| {
-        let (bucket, id) = (row.time()?, SeriesId(row.int4()?));
-        let registry = registry::read(registry);
-        // One that the registry does not know was erased.
-        let marked = registry.series(id).is_none_or(|series| marks[&bucket].contains(&series.part));
-        let made = || rollups.binary_search_by_key(&(id, bucket), |new| (new.series, new.bucket)).is_ok();
-        if marked && registry.floor(id) <= Some(bucket) && !made() {
-            stale_buckets.push(bucket.timestamp());
-            stale_series.push(id.0);
-        }
-        Ok(())
-    })
-    .await?;
-    if !stale_series.is_empty() {
+    let condition = format!("bucket = ANY('{{{}}}'::timestamptz[])", buckets.join(","));
+    let mut stands = Vec::new();
+    copy_rollups(client, level, &condition, series, &mut stands).await?;
+    stands.sort_unstable_by_key(|rollup| (rollup.series, rollup.bucket));
+    Ok(stands)
+}
+
+/// Writes what has changed. Returns how many rows.
+pub(super) async fn write(
+    client: &Client,
+    level: Level,
+    difference: &Difference,
+    registry: &RwLock<Registry>,
+    zone: &TimeZone,
+) -> Result<u64, StoreError> {
+    let Difference { added, changed, gone } = difference;
+    if !gone.is_empty() {
+        let buckets: Vec<Timestamp> = gone.iter().map(|(_, bucket)| bucket.timestamp()).collect();
+        let series: Vec<i32> = gone.iter().map(|(series, _)| series.0).collect();
         let delete = format!(
             "DELETE FROM {} AS rollup
              USING unnest($1::timestamptz[], $2::int4[]) AS stale (bucket, series_id)
              WHERE rollup.bucket = stale.bucket AND rollup.series_id = stale.series_id",
             level.table()
         );
-        client.execute(&delete, &[&stale_buckets, &stale_series]).await?;
+        client.execute(&delete, &[&buckets, &series]).await?;
     }
-    Ok(())
+    let added = add(client, level, added, registry, zone).await?;
+    Ok(added + replace(client, level, changed, registry, zone).await?)
+}
+
+/// Readings due in a bucket, where the series has an interval.
+fn expected(rollup: &Rollup, ends: Time, registry: &Registry) -> Option<f64> {
+    let interval_s = registry.series(rollup.series)?.interval_s?;
+    Some((ends.micros() - rollup.bucket.micros()) as f64 / 1e6 / f64::from(interval_s))
+}
+
+const COLUMNS: &str = "bucket, series_id, count, flagged, late, expected, sum, residue, min, max, first, first_time, last, last_time, state";
+
+/// Writes rollups where none stood: by COPY, at a fifth of the cost of an insertion that looks for conflicts.
+async fn add(
+    client: &Client,
+    level: Level,
+    rollups: &[Rollup],
+    registry: &RwLock<Registry>,
+    zone: &TimeZone,
+) -> Result<u64, StoreError> {
+    if rollups.is_empty() {
+        return Ok(0);
+    }
+    let is_day = level == Level::Day;
+    let zone_name = zone.iana_name().unwrap_or("UTC");
+    let mut frames = CopyFrames::new();
+    {
+        let registry = registry::read(registry);
+        for rollup in rollups {
+            let Rollup { series, bucket, state: State { count, flagged, late, values, detail } } = rollup;
+            let ends = level.end(*bucket, zone);
+            frames.row(if is_day { 17 } else { 15 });
+            frames.time(*bucket);
+            frames.int4(series.0);
+            frames.int8(*count);
+            frames.int8(*flagged);
+            frames.int8(*late);
+            frames.optional_float8(expected(rollup, ends, &registry));
+            let number = |number: fn(&Values) -> f64| values.as_ref().map(number);
+            for number in [number(|v| v.sum), number(|v| v.residue), number(|v| v.min), number(|v| v.max)] {
+                frames.optional_float8(number);
+            }
+            for end in [values.map(|v| v.first), values.map(|v| v.last)] {
+                frames.optional_float8(end.map(|(_, value)| value));
+                frames.optional_time(end.map(|(time, _)| time));
+            }
+            frames.optional_bytes(detail.as_ref().map(|detail| detail.encode()).as_deref());
+            if is_day {
+                frames.time(ends);
+                frames.optional_text(Some(zone_name));
+            }
+        }
+    }
+    let day_columns = if is_day { ", ends, time_zone" } else { "" };
+    let copy = format!("COPY {} ({COLUMNS}{day_columns}) FROM STDIN (FORMAT binary)", level.table());
+    frames.send(client, &copy).await
 }
 
 /// Rows that one statement replaces.
 const ROWS_AT_ONCE: usize = 20_000;
 
-/// Writes rollups over what was there. Returns how many.
-pub(super) async fn replace(
+/// Writes rollups over those that stood there.
+async fn replace(
     client: &Client,
     level: Level,
     rollups: &[Rollup],
@@ -231,7 +292,10 @@ pub(super) async fn replace(
         }
         _ => ("", "", ""),
     };
-    let columns = "bucket, series_id, count, flagged, late, expected, sum, residue, min, max, first, first_time, last, last_time, state";
+    if rollups.is_empty() {
+        return Ok(0);
+    }
+    let columns = COLUMNS;
     let table = level.table();
     let update = |column: &str| match column {
         "count" | "flagged" | "sum" if faults::planted(Bug::Increment) => {
@@ -271,11 +335,7 @@ pub(super) async fn replace(
         let ends: Vec<Time> = chunk.iter().map(|rollup| level.end(rollup.bucket, zone)).collect();
         let expected: Vec<Option<f64>> = {
             let registry = registry::read(registry);
-            let expected = |(rollup, end): (&Rollup, &Time)| {
-                let interval_s = registry.series(rollup.series)?.interval_s?;
-                Some((end.micros() - rollup.bucket.micros()) as f64 / 1e6 / f64::from(interval_s))
-            };
-            chunk.iter().zip(&ends).map(expected).collect()
+            chunk.iter().zip(&ends).map(|(rollup, ends)| expected(rollup, *ends, &registry)).collect()
         };
         let ends: Vec<Timestamp> = ends.into_iter().map(Time::timestamp).collect();
         let (sum, residue, min, max) = (of(|v| v.sum), of(|v| v.residue), of(|v| v.min), of(|v| v.max));

@@ -62,10 +62,21 @@ impl CopyFrames {
     }
 
     pub fn optional_text(&mut self, text: Option<&str>) {
-        match text {
-            Some(text) => {
-                self.open.put_i32(text.len() as i32);
-                self.open.put_slice(text.as_bytes());
+        self.optional_bytes(text.map(str::as_bytes));
+    }
+
+    pub fn optional_time(&mut self, time: Option<Time>) {
+        match time {
+            Some(time) => self.time(time),
+            None => self.open.put_i32(-1),
+        }
+    }
+
+    pub fn optional_bytes(&mut self, bytes: Option<&[u8]>) {
+        match bytes {
+            Some(bytes) => {
+                self.open.put_i32(bytes.len() as i32);
+                self.open.put_slice(bytes);
             }
             None => self.open.put_i32(-1),
         }

@@ -11,7 +11,13 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 use tokio_postgres::Client;
 
-use super::{City, StoreError, connect, lock, mention::Mention, partition, sender, withheld};
+use super::{
+    City, StoreError, connect, lock,
+    mention::Mention,
+    partition,
+    revision::{self, Became, Revision},
+    sender, withheld,
+};
 use crate::{
     model::{
         Kind, Level, MetricName, SensorId, SeriesId, Time,
@@ -337,6 +343,12 @@ impl Eraser {
                 level.table()
             );
             rollups += client.execute(&delete, &[&buckets, &ids]).await? as i64;
+            let gone = keys.iter().map(|(bucket, id)| (*id, *bucket, Became::Gone));
+            let revisions = revision::condense(gone.collect(), |bucket| level.end(bucket, &self.zone));
+            // Which series it was must not be known any more.
+            let revisions: Vec<_> =
+                revisions.into_iter().map(|one| Revision { series: None, ..one }).collect();
+            revision::note(client, *level, &revisions).await?;
             let part = part_of(self.erasure.sensor.as_str());
             let rolled = keys.iter().filter(|(bucket, id)| self.can_be_rolled(*level, *bucket, *id));
             let marks: Marks = rolled.map(|(bucket, _)| (*bucket, BTreeSet::from([part]))).collect();
@@ -394,6 +406,8 @@ impl Eraser {
             return Ok(0);
         }
         let sensor = self.erasure.sensor.as_str();
+        let unnamed = "UPDATE revision SET series_id = NULL WHERE series_id = ANY($1)";
+        client.execute(unnamed, &[&self.ids()]).await?;
         let mut rows = client.execute("DELETE FROM series WHERE sensor = $1", &[&sensor]).await?;
         rows += client.execute("DELETE FROM sensor WHERE id = $1", &[&sensor]).await?;
         client.execute("DELETE FROM quarantine WHERE sensor = $1", &[&sensor]).await?;

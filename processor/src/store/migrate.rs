@@ -38,7 +38,7 @@ struct Migration {
     timescale: &'static str,
 }
 
-const MIGRATIONS: [Migration; 6] = [
+const MIGRATIONS: [Migration; 7] = [
     Migration {
         number: 1,
         name: "street",
@@ -78,6 +78,13 @@ const MIGRATIONS: [Migration; 6] = [
         number: 6,
         name: "measures",
         common: include_str!("../../../deploy/sql/0006_measures.sql"),
+        plain: "",
+        timescale: "",
+    },
+    Migration {
+        number: 7,
+        name: "revision",
+        common: include_str!("../../../deploy/sql/0007_revision.sql"),
         plain: "",
         timescale: "",
     },

@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 
 pub use keep::{Keep, KeepRule};
 
-use super::{StoreError, connect, lock, partition, seen};
+use super::{StoreError, connect, lock, partition, revision, seen};
 use crate::{
     faults::{self, Bug},
     model::{Class, Kept, Level, Span, Time, bucket::HOUR},
@@ -207,6 +207,7 @@ impl Retention {
         if self.trimmed.is_none_or(|at| TRIM_EVERY <= at.elapsed()) {
             rows::trim_ring(client).await?;
             seen::forget(client).await?;
+            revision::forget(client).await?;
             self.trimmed = Some(Instant::now());
         }
         Ok(waiting)

@@ -14,7 +14,7 @@ mod scenarios {
     use simulators::oracle::every_rollup;
     use simulators::replay::Speed;
     use tests::tables::Account;
-    use tests::{City, Plan, Storage, python};
+    use tests::{City, Plan, Storage, command, python};
 
     /// A rollover, an exchange, the stuck one, the late one, and the one that repeats itself.
     const REGISTERS: [&str; 5] = ["WM-119", "WM-151", "WM-117", "WM-103", "WM-189"];
@@ -40,6 +40,8 @@ mod scenarios {
         let buckets = every_rollup(city.database()).await?;
         ensure!(0 < buckets, "nothing was rolled up");
 
+        weeks_agree_at_every_width(&city)?;
+
         let file = city.workplace().path().join("registers.csv");
         std::fs::write(&file, registers()?)?;
         let file = file.to_str().context("a path that is text")?;
@@ -52,6 +54,39 @@ mod scenarios {
         {
             let found = find(&last, name);
             ensure!(found == Some(number), "the final account says {name} = {found:?}: {last}");
+        }
+        Ok(())
+    }
+
+    fn measure(city: &City, sensor: &str, metric: &str, period: &[&str]) -> anyhow::Result<Vec<Value>> {
+        let said = command::json(city.workplace(), &[&["measure", sensor, metric], period].concat())?;
+        Ok(said["buckets"].as_array().context("buckets")?.clone())
+    }
+
+    /// What registers counted in a week is one number, and the rollover, the exchange and the gap are named.
+    fn weeks_agree_at_every_width(city: &City) -> anyhow::Result<()> {
+        let week = ["--from", "2024-01-01T00:00:00Z", "--to", "2024-01-08T00:00:00Z"];
+        for (meter, named) in [("WM-119", "rollovers"), ("WM-151", "resets"), ("WM-111", "")] {
+            let mut sums = Vec::new();
+            for width in ["1d", "1h", "5m"] {
+                let period = [&week[..], &["--width", width]].concat();
+                let buckets = measure(city, meter, "water.volume.total", &period)?;
+                let sum = |name: &str| buckets.iter().filter_map(|bucket| bucket[name].as_f64()).sum::<f64>();
+                sums.push((sum("counted") * 1e6).round() as i64);
+                if !named.is_empty() {
+                    ensure!(sum(named) == 1.0, "{meter} by {width}: {named} {}", sum(named));
+                } else {
+                    // A day holds the whole gap, so what it counted is exact; hours inside are an estimate.
+                    let partial = buckets.iter().any(|bucket| bucket["partial"] == true);
+                    let seen =
+                        buckets.iter().filter_map(|bucket| bucket["coverage"].as_f64()).fold(1.0, f64::min);
+                    ensure!(
+                        partial == (width != "1d") && seen < 0.6,
+                        "{meter} by {width}: {partial}, {seen}"
+                    );
+                }
+            }
+            ensure!(sums.iter().all(|sum| *sum == sums[0]), "{meter}: {sums:?}");
         }
         Ok(())
     }
@@ -121,6 +156,29 @@ mod scenarios {
             "volume and intervals are {stored:?}, the feed has {volume} in 4,320"
         );
         every_rollup(city.database()).await?;
+
+        // Single minutes come from readings, quarters of an hour from rollups.
+        let period = ["--from", "2024-05-14T05:00:00Z", "--to", "2024-05-14T06:30:00Z", "--width"];
+        for width in ["1m", "15m"] {
+            let buckets = measure(&city, "e1_A0A1_0", "traffic.vehicle", &[&period[..], &[width]].concat())?;
+            let sum: f64 = buckets.iter().filter_map(|bucket| bucket["volume"].as_f64()).sum();
+            let passed = expected.keys().filter(|(detector, ..)| detector == "e1_A0A1_0").count();
+            ensure!(sum == passed as f64, "{sum} of {passed} vehicles by {width}");
+            let speeds = |bucket: &Value| {
+                Some([bucket["space_mean_speed"].as_f64()?, bucket["time_mean_speed"].as_f64()?])
+            };
+            let known: Vec<[f64; 2]> = buckets.iter().filter_map(speeds).collect();
+            ensure!(
+                !known.is_empty() && known.iter().all(|[space, time]| *space <= time + 1e-9),
+                "{known:?}"
+            );
+        }
+        // Means of intervals are weighted by the vehicles of the same detector.
+        let by_hour = measure(&city, "e1_A0A1_0", "traffic.speed.mean", &[&period[..], &["1h"]].concat())?;
+        let single = measure(&city, "e1_A0A1_0", "traffic.vehicle", &[&period[..], &["1h"]].concat())?;
+        let (means, exact) = (&by_hour[0]["time_mean_speed"], &single[0]["time_mean_speed"]);
+        let near = means.as_f64().zip(exact.as_f64()).is_some_and(|(a, b)| (a / b - 1.0).abs() < 0.03);
+        ensure!(near, "the mean speed is {means} by intervals and {exact} by vehicles");
         city.stop()?;
         Ok(())
     }

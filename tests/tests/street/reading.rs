@@ -16,7 +16,7 @@ mod scenarios {
     use jiff::Timestamp;
     use simulators::oracle::every_rollup;
     use tests::flight::Flight;
-    use tests::{City, Plan, Storage, python, say};
+    use tests::{City, Plan, Storage, command, python, say};
     use tokio::task::block_in_place;
 
     /// One SenML record on the topic of a sensor.
@@ -144,24 +144,54 @@ mod scenarios {
         city.settled().await?;
         ensure!(every_rollup(city.database()).await? == 8, "40 minutes are 8 buckets");
         let before = versions(&city).await?;
+        let since = Timestamp::now().to_string();
 
         let (topic, payload) = senml("weir", start + 7 * 60, "1e15");
         city.publish(&topic, payload).await?;
         city.settled().await?;
         every_rollup(city.database()).await?;
         let after = versions(&city).await?;
-        let changed: Vec<i64> =
-            after.iter().filter(|(key, row)| before.get(key) != Some(row)).map(|(key, _)| *key).collect();
-        ensure!(changed == [start + 300], "buckets written again: {changed:?}, only {} is late", start + 300);
+        let changed: Vec<_> = after
+            .iter()
+            .filter(|(key, row)| before.get(key) != Some(row))
+            .map(|(key, _)| key.clone())
+            .collect();
+        let expected = [("1d", start), ("1h", start), ("5m", start + 300)];
+        let expected = expected.map(|(level, bucket)| (level.to_owned(), bucket));
+        ensure!(changed == expected, "written again: {changed:?}, late is only {expected:?}");
+
+        let said = command::json(city.workplace(), &["changes", "--since", &since])?;
+        let listed: Vec<_> = said
+            .as_array()
+            .context("a list")?
+            .iter()
+            .map(|change| {
+                let starts = change["starts"].as_str().unwrap_or_default().parse::<Timestamp>();
+                let level = change["level"].as_str().unwrap_or_default().to_owned();
+                let counts =
+                    [&change["added"], &change["changed"], &change["gone"]].map(|count| count.as_i64());
+                (level, starts.map_or(0, Timestamp::as_second), change["sensor"] == "weir", counts)
+            })
+            .collect();
+        let once = [Some(0), Some(1), Some(0)];
+        let own = [("5m", start + 300), ("1h", start), ("1d", start)];
+        ensure!(listed == own.map(|(level, bucket)| (level.to_owned(), bucket, true, once)), "{listed:?}");
+        let mut flight = Flight::connect(city.flight_url()).await?;
+        let seen =
+            flight.rows("SELECT level, sensor, changed FROM revision ORDER BY id DESC LIMIT 3").await?;
+        ensure!(seen == [["1d", "weir", "1"], ["1h", "weir", "1"], ["5m", "weir", "1"]], "{seen:?}");
         city.stop()?;
         Ok(())
     }
 
-    /// The transaction that wrote each five-minute bucket.
-    async fn versions(city: &City) -> anyhow::Result<BTreeMap<i64, String>> {
-        let query = "SELECT extract(epoch FROM bucket)::int8, xmin::text FROM rollup_5m";
-        let rows = city.database().query(query, &[]).await?;
-        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    /// The transaction that wrote each bucket of the weir.
+    async fn versions(city: &City) -> anyhow::Result<BTreeMap<(String, i64), String>> {
+        let of = |table: &str| {
+            format!("SELECT substr('{table}', 8), extract(epoch FROM bucket)::int8, xmin::text FROM {table}")
+        };
+        let query = ["rollup_5m", "rollup_1h", "rollup_1d"].map(of).join(" UNION ALL ");
+        let rows = city.database().query(&query, &[]).await?;
+        Ok(rows.iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect())
     }
 
     pub async fn a_local_day_is_cut_by_the_citys_time_zone(storage: Storage) -> anyhow::Result<()> {

@@ -1,0 +1,222 @@
+//! `screenline measure`: what a sensor measured, in buckets of any width, with what was not observed.
+
+use std::{
+    process::ExitCode,
+    sync::{Arc, RwLock},
+};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use processor::{
+    measure::{
+        Settled,
+        history::{self, BUCKETS_MAX, Width},
+        traffic,
+    },
+    model::{Kind, MetricName, SensorId, Series, Time},
+    registry::{Admission, Registry},
+    store::{self, City},
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    database::DatabaseArgs,
+    paper::{Paint, Table, percent},
+    period::{self, Moment},
+};
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+What the columns mean, with formulas and sources: processor/MEASURES.md. An empty cell was not observed: it is never zero.
+A register is spread evenly between its readings; `partial` marks a bucket that lies in a gap longer than max_gap_s of
+the series.
+
+Examples:
+  screenline measure loop-17 traffic.vehicle --width 15m --last 24h
+  screenline measure WM-101 water.volume.total --from 2026-11-01 --to 2026-12-01 --width 1d
+  screenline measure loop-17 traffic.speed.mean --width 1m --last 1h --json")]
+pub struct MeasureArgs {
+    /// The sensor's name
+    sensor: SensorId,
+    /// What it measures
+    metric: MetricName,
+    /// How wide buckets are: 20s, 5m, 1h, or 1d for local days
+    #[arg(long, default_value = "1h", value_parser = width)]
+    width: Width,
+    /// From this time on, by the city's clocks [default: today]
+    #[arg(long, value_name = "TIME")]
+    from: Option<Moment>,
+    /// Before this time [default: now]
+    #[arg(long, value_name = "TIME")]
+    to: Option<Moment>,
+    /// So far back, in place of --from
+    #[arg(long, value_name = "SPAN", conflicts_with = "from", value_parser = period::span)]
+    last: Option<SignedDuration>,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+fn width(text: &str) -> Result<Width, String> {
+    if text == "1d" {
+        return Ok(Width::Days);
+    }
+    let span = period::span(text)?;
+    match i64::try_from(span.as_micros()) {
+        Ok(micros) if 1_000_000 <= micros && micros <= 86_400_000_000 => Ok(Width::Micros(micros)),
+        _ => Err(format!("{text:?} is not between 1s and 1d")),
+    }
+}
+
+/// # Errors
+/// There is no such series, or the database cannot be read.
+pub async fn run(args: MeasureArgs) -> anyhow::Result<ExitCode> {
+    args.database.with(async |url| measure(&args, url).await).await
+}
+
+async fn measure(args: &MeasureArgs, url: &str) -> anyhow::Result<ExitCode> {
+    let client = store::connect(url, "screenline-measure").await.context("connect to the database")?;
+    let zone = City::read(&client).await?.time_zone;
+    let registry = Arc::new(RwLock::new(Registry::new(Admission::Closed)));
+    Registry::refresh(&registry, &client).await?;
+    let series =
+        processor::registry::read(&registry).find(args.sensor.as_str(), args.metric.as_str()).cloned();
+    let series = series.with_context(|| {
+        format!("there is no {} of {}: see `screenline registry list`", args.metric, args.sensor)
+    })?;
+    let now = Timestamp::now();
+    let to = args.to.map_or(Ok(now), |to| to.at(&zone, now))?;
+    let from = match (args.from, args.last) {
+        (Some(from), _) => from.at(&zone, now)?,
+        (None, Some(last)) => to.checked_sub(last).context("a period that long")?,
+        (None, None) => zone.to_datetime(now).date().to_zoned(zone.clone())?.timestamp(),
+    };
+    ensure!(from < to, "the period ends ({to}) before it begins ({from})");
+    let spans = args.width.spans(&(Time::from(from)..Time::from(to)), &zone);
+    ensure!(
+        spans.len() <= BUCKETS_MAX,
+        "more than {BUCKETS_MAX} buckets: take wider ones, or a shorter period"
+    );
+    let settled = history::read(&client, &registry, &series, &spans, args.width, &zone).await?;
+    let rows: Vec<Map<String, Value>> = settled.iter().map(|settled| row(settled, &series)).collect();
+    if args.json {
+        let (kind, unit) = (series.kind.as_str(), &*series.unit);
+        let buckets = Value::from(rows.into_iter().map(Value::Object).collect::<Vec<_>>());
+        let (sensor, metric) = (args.sensor.as_str(), args.metric.as_str());
+        println!(
+            "{}",
+            json!({"sensor": sensor, "metric": metric, "kind": kind, "unit": unit, "buckets": buckets})
+        );
+    } else {
+        print!("{}", text(&rows, args, &zone));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What one bucket says, by the names of its columns; null is not observed.
+fn row(settled: &Settled, series: &Series) -> Map<String, Value> {
+    let Settled { span, state, counted, is_partial, integral, breaks, .. } = settled;
+    let mut row = Map::new();
+    let mut say = |name: &str, value: Value| drop(row.insert(name.to_owned(), value));
+    say("from", span.start.to_string().into());
+    say("to", span.end.to_string().into());
+    say("count", state.count.into());
+    say("flagged", state.flagged.into());
+    let values = state.values.as_ref();
+    let observed = (series.kind != Kind::Event).then(|| settled.coverage());
+    say("coverage", observed.into());
+    let speeds = |say: &mut dyn FnMut(&str, Value)| {
+        say("time_mean_speed", traffic::time_mean_speed(state, series.kind).into());
+        say("space_mean_speed", traffic::space_mean_speed(state, series.kind).into());
+        for (name, share) in [("v15", 0.15), ("v50", 0.5), ("v85", 0.85)] {
+            say(name, traffic::speed_quantile(state, share).into());
+        }
+    };
+    match series.kind {
+        Kind::Event => {
+            let volume = traffic::volume(state, series.kind);
+            say("volume", volume.into());
+            say("flow", volume.and_then(|volume| traffic::flow(volume, settled.seconds())).into());
+            say("occupancy", traffic::occupancy(settled, settled.seconds()).into());
+            speeds(&mut say);
+        }
+        Kind::Total | Kind::Delta => {
+            let volume = traffic::volume(state, series.kind);
+            say("sum", volume.into());
+            say("rate_h", volume.and_then(|volume| traffic::flow(volume, settled.observed_s())).into());
+        }
+        Kind::Counter => {
+            say("counted", counted.map(|counted| counted.to_f64()).into());
+            say("partial", (*is_partial).into());
+            say("resets", breaks.resets.into());
+            say("rollovers", breaks.rollovers.into());
+            say("jitters", breaks.jitters.into());
+            say("jumps", breaks.jumps.into());
+        }
+        Kind::Gauge | Kind::Rate | Kind::Sliding => {
+            let held = integral.filter(|_| 0 < settled.covered).map(|sum| sum / settled.observed_s());
+            let plain = values.map(|values| values.total() / state.count as f64);
+            say("mean", held.or(plain).into());
+            say("min", values.map(|values| values.min).into());
+            say("max", values.map(|values| values.max).into());
+            if series.arithmetic.is_speed {
+                speeds(&mut say);
+            }
+        }
+    }
+    row
+}
+
+fn text(rows: &[Map<String, Value>], args: &MeasureArgs, zone: &TimeZone) -> String {
+    const HEADINGS: [&str; 23] = [
+        "from",
+        "count",
+        "flagged",
+        "coverage",
+        "volume",
+        "flow",
+        "occupancy",
+        "time_mean_speed",
+        "space_mean_speed",
+        "v15",
+        "v50",
+        "v85",
+        "sum",
+        "rate_h",
+        "counted",
+        "partial",
+        "resets",
+        "rollovers",
+        "jitters",
+        "jumps",
+        "mean",
+        "min",
+        "max",
+    ];
+    let there = |name: &&&str| rows.first().is_some_and(|row| row.contains_key(**name));
+    let headings: Vec<&'static str> = HEADINGS.iter().filter(there).copied().collect();
+    let mut table = Table::new(Paint::of_stdout(), &headings);
+    let narrow = matches!(args.width, Width::Micros(micros) if micros % 60_000_000 != 0);
+    let format = if narrow { "%F %H:%M:%S" } else { "%F %H:%M" };
+    for row in rows {
+        table.row(headings.iter().map(|name| match (&row[*name], *name) {
+            (Value::String(at), "from") => {
+                let at =
+                    at.parse::<Timestamp>().map(|at| at.to_zoned(zone.clone()).strftime(format).to_string());
+                at.unwrap_or_default()
+            }
+            (Value::Number(share), "coverage") => percent(share.as_f64().unwrap_or_default()),
+            (Value::Number(number), _) if number.is_f64() => {
+                let number = format!("{:.3}", number.as_f64().unwrap_or_default());
+                number.trim_end_matches('0').trim_end_matches('.').to_owned()
+            }
+            (Value::Number(number), _) => number.to_string(),
+            (Value::Bool(true), _) => "yes".to_owned(),
+            _ => String::new(),
+        }));
+    }
+    table.text()
+}
