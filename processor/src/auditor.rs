@@ -114,6 +114,15 @@ impl Auditor {
         self.look(Look { span, day: true, series: None }).await
     }
 
+    /// Looks at every bucket of some series in the local day that starts at `day`.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn day_of(&mut self, day: Time, series: Vec<SeriesId>) -> Result<Audited, StoreError> {
+        let span = day..Level::Day.end(day, &self.zone);
+        self.look(Look { span, day: true, series: Some(series) }).await
+    }
+
     /// Looks at a random share of the city, in a random hour of one of some local days; one time in 24 in the whole
     /// day, whose rollup is made of that much more.
     ///

@@ -16,7 +16,7 @@ const SELECT: &str =
 pub type Calibrations = HashMap<SeriesId, Vec<Calibration>>;
 
 /// What holds from the beginning has no time in the table.
-const BEGINNING: Time = Time::from_micros(i64::MIN);
+pub(super) const BEGINNING: Time = Time::from_micros(i64::MIN);
 
 /// Every calibration of the city.
 ///
