@@ -12,6 +12,7 @@ mod load;
 pub mod plan;
 pub mod quarantine;
 mod register;
+mod rehearse;
 mod table;
 mod touch;
 

@@ -15,11 +15,13 @@ use crate::{
     changes::ChangesArgs,
     erase::EraseArgs,
     gateway::GatewayArgs,
+    health::HealthArgs,
     import::ImportArgs,
     mapping::MappingArgs,
     measure::MeasureArgs,
     registry::RegistryArgs,
     rejected::RejectedArgs,
+    reprocess::ReprocessArgs,
     retention::RetentionArgs,
     service::{IngestArgs, QueryArgs},
     supervisor::mosquitto::BrokerArgs,
@@ -109,6 +111,10 @@ pub enum Command {
     Registry(Box<RegistryArgs>),
     /// Say what a sensor measured, in buckets of any width, and how much of it was observed
     Measure(Box<MeasureArgs>),
+    /// List the sensors that need a visit, with the reason and since when
+    Health(Box<HealthArgs>),
+    /// Show what rollups would be by other ranges, moduli or calibrations, and take them over
+    Reprocess(Box<ReprocessArgs>),
     /// List the rollups that changed since a time
     Changes(Box<ChangesArgs>),
     /// Compute rollups again from their readings, and compare bit for bit

@@ -7,7 +7,8 @@
 //! - [`mapping`]: which payloads become which readings, tried out; [`import`]: files read by one
 //! - [`account`]: what came in and what is missing; [`rejected`]: what was refused; both on a [`database`]
 //! - [`registry`]: sensors, series, segments and zones, and those that nobody announced
-//! - [`measure`]: what a sensor measured; [`changes`]: which numbers are others since a time
+//! - [`measure`]: what a sensor measured; [`health`]: which sensors need a visit
+//! - [`reprocess`]: what numbers would be by other rules; [`changes`]: which are others since a time
 //! - [`audit`]: are rollups true; [`retention`], [`erase`]: what goes, and why
 //! - [`paper`], [`period`]: what people look at, and the times they name
 //! - [`telemetry`], [`console`], [`monitor`], [`disk`], [`ready`], [`signals`]: what only a process may install or write
@@ -26,6 +27,7 @@ mod erase;
 mod exposition;
 mod fetch;
 mod gateway;
+mod health;
 mod import;
 mod mapping;
 mod measure;
@@ -37,6 +39,7 @@ mod ready;
 mod registry;
 mod rejected;
 mod replay;
+mod reprocess;
 mod retention;
 mod service;
 mod signals;
@@ -88,6 +91,8 @@ pub fn run() -> ExitCode {
                 Command::Rejected(args) => Box::pin(rejected::run(*args, &console)).await,
                 Command::Registry(args) => Box::pin(registry::run(*args)).await,
                 Command::Measure(args) => Box::pin(measure::run(*args)).await,
+                Command::Health(args) => Box::pin(health::run(*args)).await,
+                Command::Reprocess(args) => Box::pin(reprocess::run(*args, &console)).await,
                 Command::Changes(args) => Box::pin(changes::run(*args)).await,
                 Command::Audit(args) => Box::pin(audit::run(*args, &console)).await,
                 Command::Retention(args) => Box::pin(retention::run(*args)).await,

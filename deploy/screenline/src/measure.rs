@@ -1,6 +1,7 @@
 //! `screenline measure`: what a sensor measured, in buckets of any width, with what was not observed.
 
 use std::{
+    ops::Range,
     process::ExitCode,
     sync::{Arc, RwLock},
 };
@@ -13,6 +14,7 @@ use processor::{
         Settled,
         history::{self, BUCKETS_MAX, Width},
         traffic,
+        utility::{self, RegisterEvent, StuckRule},
     },
     model::{Kind, MetricName, SensorId, Series, Time},
     registry::{Admission, Registry},
@@ -33,14 +35,26 @@ A register is spread evenly between its readings; `partial` marks a bucket that 
 the series.
 
 Examples:
-  screenline measure loop-17 traffic.vehicle --width 15m --last 24h
-  screenline measure WM-101 water.volume.total --from 2026-11-01 --to 2026-12-01 --width 1d
-  screenline measure loop-17 traffic.speed.mean --width 1m --last 1h --json")]
+  screenline measure traffic.vehicle loop-17 --width 15m --last 24h
+  screenline measure water.volume.total WM-101 --from 2026-11-01 --to 2026-12-01 --width 1d
+  screenline measure traffic.vehicle --segment ring-4 --direction NB --width 15m      all lanes of a road
+  screenline measure traffic.vehicle bridge-1 bridge-2 ferry --width 1d               a screenline
+  screenline measure traffic.speed.mean loop-17 --width 1m --last 1h --json")]
 pub struct MeasureArgs {
-    /// The sensor's name
-    sensor: SensorId,
-    /// What it measures
+    /// What is measured
     metric: MetricName,
+    /// Sensors, of which all together are one: the lanes of a road, the crossings of a river
+    #[arg(value_name = "SENSOR", required_unless_present_any = ["segment", "zone"])]
+    sensors: Vec<SensorId>,
+    /// All sensors of a segment that measure it
+    #[arg(long, value_name = "ID", conflicts_with = "sensors")]
+    segment: Option<String>,
+    /// Of these, the ones of a direction
+    #[arg(long, value_name = "TEXT", requires = "segment")]
+    direction: Option<String>,
+    /// All sensors of a zone, and of the zones in it, that measure it
+    #[arg(long, value_name = "ID", conflicts_with_all = ["sensors", "segment"])]
+    zone: Option<String>,
     /// How wide buckets are: 20s, 5m, 1h, or 1d for local days
     #[arg(long, default_value = "1h", value_parser = width)]
     width: Width,
@@ -82,11 +96,21 @@ async fn measure(args: &MeasureArgs, url: &str) -> anyhow::Result<ExitCode> {
     let zone = City::read(&client).await?.time_zone;
     let registry = Arc::new(RwLock::new(Registry::new(Admission::Closed)));
     Registry::refresh(&registry, &client).await?;
-    let series =
-        processor::registry::read(&registry).find(args.sensor.as_str(), args.metric.as_str()).cloned();
-    let series = series.with_context(|| {
-        format!("there is no {} of {}: see `screenline registry list`", args.metric, args.sensor)
-    })?;
+    let all = series(args, &client, &registry).await?;
+    let (_, first) = &all[0];
+    let kind = first.kind;
+    ensure!(
+        all.iter().all(|(_, one)| one.kind == kind && one.unit == first.unit),
+        "{} is not of one kind and unit at all these sensors: measure them apart",
+        args.metric
+    );
+    let interval = all.iter().map(|(_, one)| one.arithmetic.interval).max().unwrap_or(0);
+    ensure!(
+        !matches!(args.width, Width::Micros(micros) if micros < interval),
+        "a reading of {} speaks of {} s: take buckets of at least that, --width",
+        args.metric,
+        interval / 1_000_000
+    );
     let now = Timestamp::now();
     let to = args.to.map_or(Ok(now), |to| to.at(&zone, now))?;
     let from = match (args.from, args.last) {
@@ -100,20 +124,92 @@ async fn measure(args: &MeasureArgs, url: &str) -> anyhow::Result<ExitCode> {
         spans.len() <= BUCKETS_MAX,
         "more than {BUCKETS_MAX} buckets: take wider ones, or a shorter period"
     );
-    let settled = history::read(&client, &registry, &series, &spans, args.width, &zone).await?;
-    let rows: Vec<Map<String, Value>> = settled.iter().map(|settled| row(settled, &series)).collect();
+    let step_s = match args.width {
+        Width::Days => 86_400,
+        Width::Micros(micros) => u32::try_from(micros / 1_000_000).unwrap_or(u32::MAX),
+    };
+    let mut settled: Vec<Vec<Settled>> = spans.iter().map(|_| Vec::with_capacity(all.len())).collect();
+    let mut events: Vec<(String, RegisterEvent, Range<Time>)> = Vec::new();
+    for (sensor, one) in &all {
+        let buckets = history::read(&client, &registry, one, &spans, args.width, &zone).await?;
+        if one.kind == Kind::Counter {
+            let found = utility::register_events(&buckets, step_s, StuckRule::default());
+            events.extend(found.into_iter().map(|(event, span)| (sensor.clone(), event, span)));
+        }
+        settled.iter_mut().zip(buckets).for_each(|(several, bucket)| several.push(bucket));
+    }
+    let rows: Vec<Map<String, Value>> =
+        settled.into_iter().filter_map(|several| together(several, first)).collect();
     if args.json {
-        let (kind, unit) = (series.kind.as_str(), &*series.unit);
         let buckets = Value::from(rows.into_iter().map(Value::Object).collect::<Vec<_>>());
-        let (sensor, metric) = (args.sensor.as_str(), args.metric.as_str());
+        let (kind, unit, metric) = (kind.as_str(), &*first.unit, args.metric.as_str());
+        let each = |(sensor, event, span): &(String, RegisterEvent, Range<Time>)| {
+            let (from, to) = (span.start.to_string(), span.end.to_string());
+            json!({"sensor": sensor, "event": event.to_string(), "from": from, "to": to})
+        };
+        let events: Vec<Value> = events.iter().map(each).collect();
+        let sensors = all.len();
         println!(
             "{}",
-            json!({"sensor": sensor, "metric": metric, "kind": kind, "unit": unit, "buckets": buckets})
+            json!({
+                "metric": metric, "kind": kind, "unit": unit, "sensors": sensors, "buckets": buckets, "events": events,
+            })
         );
     } else {
         print!("{}", text(&rows, args, &zone));
+        let moment = |time: Time| time.timestamp().to_zoned(zone.clone()).strftime("%F %H:%M").to_string();
+        for (sensor, event, span) in &events {
+            println!("{sensor}: {event}, {} to {}", moment(span.start), moment(span.end));
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The sensors that are asked for, and their series; at least one.
+async fn series(
+    args: &MeasureArgs,
+    client: &tokio_postgres::Client,
+    registry: &RwLock<Registry>,
+) -> anyhow::Result<Vec<(String, Series)>> {
+    let metric = args.metric.as_str();
+    let sensors: Vec<String> = match (&args.segment, &args.zone) {
+        (None, None) => args.sensors.iter().map(ToString::to_string).collect(),
+        (segment, zone) => {
+            let select = "WITH RECURSIVE inside AS (
+                              SELECT id FROM zone WHERE id = $3
+                              UNION SELECT zone.id FROM zone JOIN inside ON zone.parent = inside.id
+                          )
+                          SELECT DISTINCT s.sensor FROM series s JOIN sensor ON sensor.id = s.sensor
+                          WHERE s.metric = $1 AND (sensor.segment = $2 OR sensor.zone IN (SELECT id FROM inside))
+                              AND ($4::text IS NULL OR sensor.direction = $4) ORDER BY s.sensor";
+            let rows = client.query(select, &[&metric, segment, zone, &args.direction]).await?;
+            rows.iter().map(|row| row.get(0)).collect()
+        }
+    };
+    ensure!(!sensors.is_empty(), "no sensor there measures {metric}: see `screenline registry list`");
+    let registry = processor::registry::read(registry);
+    let find = |sensor: String| {
+        let series = registry.find(&sensor, metric).cloned();
+        let none = || format!("there is no {metric} of {sensor}: see `screenline registry list`");
+        series.with_context(none).map(|series| (sensor, series))
+    };
+    sensors.into_iter().map(find).collect()
+}
+
+/// What the sensors say of one bucket together. A sum is none where one of them was silent; of passages it is of those
+/// that were heard, and `heard` says how many.
+fn together(several: Vec<Settled>, series: &Series) -> Option<Map<String, Value>> {
+    let sensors = several.len();
+    let heard = several.iter().filter(|one| 0 < one.state.count).count();
+    let mut row = row(&Settled::beside(several)?, series);
+    if 1 < sensors {
+        row.insert("heard".to_owned(), heard.into());
+        if heard < sensors && matches!(series.kind, Kind::Total | Kind::Delta) {
+            row.insert("sum".to_owned(), Value::Null);
+            row.insert("rate_h".to_owned(), Value::Null);
+        }
+    }
+    Some(row)
 }
 
 /// What one bucket says, by the names of its columns; null is not observed.
@@ -125,6 +221,7 @@ fn row(settled: &Settled, series: &Series) -> Map<String, Value> {
     say("to", span.end.to_string().into());
     say("count", state.count.into());
     say("flagged", state.flagged.into());
+    say("late", state.late.into());
     let values = state.values.as_ref();
     let observed = (series.kind != Kind::Event).then(|| settled.coverage());
     say("coverage", observed.into());
@@ -171,10 +268,12 @@ fn row(settled: &Settled, series: &Series) -> Map<String, Value> {
 }
 
 fn text(rows: &[Map<String, Value>], args: &MeasureArgs, zone: &TimeZone) -> String {
-    const HEADINGS: [&str; 23] = [
+    const HEADINGS: [&str; 25] = [
         "from",
+        "heard",
         "count",
         "flagged",
+        "late",
         "coverage",
         "volume",
         "flow",

@@ -1,7 +1,7 @@
 //! `screenline registry`: what the city knows of its sensors, in and out.
 
 mod adopt;
-mod files;
+pub(crate) mod files;
 mod show;
 
 use std::process::ExitCode;

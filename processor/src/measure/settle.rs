@@ -44,6 +44,29 @@ impl Settled {
         (seconds(self.covered) / self.seconds()).min(1.0)
     }
 
+    /// The same bucket of several series, as the lanes of a road or the meters of a zone: what their registers
+    /// counted is added, unless one is not known; what gauges held, and what was covered and observed, is their mean.
+    pub fn beside(several: Vec<Settled>) -> Option<Settled> {
+        let count = i64::try_from(several.len()).ok().filter(|count| 0 < *count)?;
+        let mut all = several.into_iter().reduce(|mut all, other| {
+            all.state = all.state.beside(other.state);
+            all.counted = match (all.counted, other.counted) {
+                (Some(one), Some(other)) => Some(one + other),
+                _ => None, // of some nothing is known
+            };
+            all.is_partial |= other.is_partial;
+            all.integral = all.integral.zip(other.integral).map(|(one, other)| one + other);
+            all.on += other.on;
+            all.covered += other.covered;
+            all.breaks = all.breaks.plus(other.breaks);
+            all
+        })?;
+        all.covered /= count;
+        all.on /= count;
+        all.integral = all.integral.map(|integral| integral / count as f64);
+        Some(all)
+    }
+
     /// Seconds that were observed.
     pub fn observed_s(&self) -> f64 {
         seconds(self.covered)
@@ -336,6 +359,22 @@ mod tests {
         assert_eq!(on, [10.0, 19.0, 0.0]);
         let whole = settle(&spans(180, 1), &states, &arithmetic);
         assert_eq!(seconds(whole[0].on), 29.0);
+    }
+
+    #[test]
+    fn lanes_beside_each_other_are_one_road() {
+        let lane =
+            |second: i64| states(Kind::Event, &[(second, 1.0, Some(6.0)), (second + 9, 1.0, Some(3.0))]);
+        let of = |second: i64| settle(&spans(60, 1), &lane(second).0, &lane(second).1).remove(0);
+        let road = Settled::beside(vec![of(5), of(2), of(30)]).unwrap();
+        assert_eq!((road.state.count, seconds(road.on)), (6, 9.0));
+        let values = road.state.values.unwrap();
+        assert_eq!((values.first.0, values.last.0), (at(2), at(39)));
+        let (silent, arithmetic) = states(Kind::Counter, &[]);
+        let (heard, _) = states(Kind::Counter, &[(0, 1.0, None), (60, 3.0, None)]);
+        let zone = [heard, silent].map(|states| settle(&spans(60, 1), &states, &arithmetic).remove(0));
+        assert_eq!(Settled::beside(zone.to_vec()).unwrap().counted, None);
+        assert_eq!(Settled::beside(Vec::new()), None);
     }
 
     proptest! {

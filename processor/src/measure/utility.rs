@@ -1,6 +1,11 @@
-//! Measures of electricity, water, gas and heat. What registers counted comes from [`Settled`](super::Settled).
+//! Measures of electricity, water, gas and heat. What registers counted comes from [`Settled`].
+
+use std::{fmt, ops::Range};
 
 use jiff::civil::Date;
+
+use super::Settled;
+use crate::model::Time;
 
 /// The highest demand of windows of a quarter of an hour.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -245,6 +250,67 @@ pub fn imputed(volumes: &[Option<f64>], step_s: u32, from: usize, at: usize) -> 
         volumes[..from.min(volumes.len())].iter().enumerate().filter(|(step, _)| step % day == at % day);
     let known: Vec<f64> = same.filter_map(|(_, volume)| *volume).collect();
     (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+}
+
+/// What happened to a register, other than that it counted.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum RegisterEvent {
+    /// It began at 0 again.
+    Rollover,
+    /// It was set back, as by an exchange of the meter.
+    Reset,
+    /// It went back by less than means anything.
+    StepBack,
+    /// It leapt further than its series allows.
+    Jump,
+    /// It was silent for longer than its series allows.
+    Gap,
+    /// It does not move any more.
+    Stuck,
+    /// Its readings came late.
+    Late,
+}
+
+impl fmt::Display for RegisterEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RegisterEvent::Rollover => "rollover",
+            RegisterEvent::Reset => "reset",
+            RegisterEvent::StepBack => "step back",
+            RegisterEvent::Jump => "jump",
+            RegisterEvent::Gap => "gap",
+            RegisterEvent::Stuck => "stuck",
+            RegisterEvent::Late => "late",
+        })
+    }
+}
+
+/// The events of a register in buckets of so many seconds, each with the buckets that it spans, by kind and time.
+pub fn register_events(
+    buckets: &[Settled],
+    step_s: u32,
+    rule: StuckRule,
+) -> Vec<(RegisterEvent, Range<Time>)> {
+    let mut events: Vec<(RegisterEvent, Range<Time>)> = Vec::new();
+    let of = |event: RegisterEvent, holds: &dyn Fn(&Settled) -> bool, events: &mut Vec<_>| {
+        for same in buckets.chunk_by(|a, b| holds(a) == holds(b)).filter(|same| holds(&same[0])) {
+            events.push((event, same[0].span.start..same[same.len() - 1].span.end));
+        }
+    };
+    of(RegisterEvent::Rollover, &|bucket| 0 < bucket.breaks.rollovers, &mut events);
+    of(RegisterEvent::Reset, &|bucket| 0 < bucket.breaks.resets, &mut events);
+    of(RegisterEvent::StepBack, &|bucket| 0 < bucket.breaks.jitters, &mut events);
+    of(RegisterEvent::Jump, &|bucket| 0 < bucket.breaks.jumps, &mut events);
+    of(RegisterEvent::Gap, &|bucket| bucket.is_partial, &mut events);
+    let volumes: Vec<Option<f64>> =
+        buckets.iter().map(|bucket| bucket.counted.map(|counted| counted.to_f64())).collect();
+    if let (Some(from), Some(last)) = (stuck_from(&volumes, step_s, rule), buckets.last()) {
+        let moves = (from..volumes.len()).find(|at| volumes[*at].is_some_and(|volume| 0.0 < volume));
+        let end = moves.map_or(last.span.end, |at| buckets[at].span.start);
+        events.push((RegisterEvent::Stuck, buckets[from].span.start..end));
+    }
+    of(RegisterEvent::Late, &|bucket| 0 < bucket.state.late, &mut events);
+    events
 }
 
 #[cfg(test)]

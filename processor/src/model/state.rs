@@ -85,6 +85,26 @@ impl State {
         self.late += later.late;
         self
     }
+
+    /// The state of two series at the same time, as the lanes of a road. Of registers and gauges nothing is put together
+    /// but their plain numbers: what they counted and held is added where it is settled.
+    pub fn beside(mut self, other: State) -> State {
+        let (before, of) =
+            (Before::of(self.count, self.values.as_ref()), Before::of(other.count, other.values.as_ref()));
+        match (&mut self.detail, other.detail) {
+            (Some(detail), Some(other)) => detail.beside(before, &other, of),
+            (detail @ None, other) => *detail = other,
+            (Some(_), None) => {}
+        }
+        match (&mut self.values, other.values) {
+            (Some(values), Some(other)) => values.beside(other),
+            (values, other) => *values = values.or(other),
+        }
+        self.count += other.count;
+        self.flagged += other.flagged;
+        self.late += other.late;
+        self
+    }
 }
 
 impl Values {
@@ -111,6 +131,13 @@ impl Values {
         self.min = self.min.min(later.min);
         self.max = self.max.max(later.max);
         self.last = later.last;
+    }
+
+    fn beside(&mut self, other: Values) {
+        let (first, last) = (self.first, self.last);
+        self.join(other);
+        self.first = if other.first.0 < first.0 { other.first } else { first };
+        self.last = if last.0 <= other.last.0 { other.last } else { last };
     }
 
     fn accumulate(&mut self, value: f64) {

@@ -53,14 +53,14 @@ fn spans(from: Time, micros: i64, count: i64) -> Vec<Range<Time>> {
 
 /// Readings of one series, in any order, become settled buckets by way of states as narrow as `narrow`.
 fn settled(
-    readings: impl Iterator<Item = (Time, f64)>,
+    readings: impl Iterator<Item = (Time, f64, Quality)>,
     narrow: i64,
     wide: &[Range<Time>],
     arithmetic: Arithmetic,
 ) -> Vec<Settled> {
-    let entry = |(time, value): (Time, f64)| {
+    let entry = |(time, value, quality): (Time, f64, Quality)| {
         let bucket = Time::from_micros(time.micros() - arithmetic.interval).floor(narrow);
-        Entry { series: SeriesId(1), bucket, time, value, quality: Quality::GOOD, passage: None }
+        Entry { series: SeriesId(1), bucket, time, value, quality, passage: None }
     };
     let states = states(readings.map(entry).collect(), narrow, arithmetic);
     settle(wide, &states, &arithmetic)

@@ -4,9 +4,9 @@ use jiff::civil::Date;
 use processor::{
     measure::{
         Settled,
-        utility::{self, Balance, NightRule, StuckRule},
+        utility::{self, Balance, NightRule, RegisterEvent, StuckRule},
     },
-    model::{Arithmetic, Fixed, Kind, Time, arithmetic::Meter, bucket::FIVE_MINUTES, bucket::HOUR},
+    model::{Arithmetic, Fixed, Kind, Quality, Time, arithmetic::Meter, bucket::FIVE_MINUTES, bucket::HOUR},
 };
 
 use crate::{feed, rows, settled, spans, time};
@@ -32,10 +32,14 @@ struct Network {
 fn network() -> Option<Network> {
     let begin = time("2024-01-01T00:00:00Z");
     let hour_of = |at: Time| usize::try_from((at.micros() - begin.micros()) / HOUR).unwrap();
-    let mut readings: BTreeMap<String, BTreeMap<i64, f64>> = BTreeMap::new();
+    let mut readings: BTreeMap<String, BTreeMap<i64, (f64, Quality)>> = BTreeMap::new();
     for row in rows(&feed("wntr-net3/readings.csv.gz")?) {
         let of_meter = readings.entry(row[2].to_owned()).or_default();
-        of_meter.entry(time(&row[1]).micros()).or_insert_with(|| row[3].parse().unwrap());
+        let (received, observed) = (time(&row[0]).micros(), time(&row[1]).micros());
+        // As ingest flags it: a quarter of an hour.
+        let late = 900_000_000 < received - observed;
+        let quality = if late { Quality::LATE } else { Quality::GOOD };
+        of_meter.entry(observed).or_insert_with(|| (row[3].parse().unwrap(), quality));
     }
     let mut network = Network {
         meters: BTreeMap::new(),
@@ -50,7 +54,7 @@ fn network() -> Option<Network> {
         let own = &readings[&row[0]];
         let of = |spans: &[Range<Time>]| {
             settled(
-                own.iter().map(|(at, value)| (Time::from_micros(*at), *value)),
+                own.iter().map(|(at, (value, quality))| (Time::from_micros(*at), *value, *quality)),
                 FIVE_MINUTES,
                 spans,
                 arithmetic,
@@ -106,30 +110,28 @@ fn wntr_registers_are_the_truth_where_their_borders_arrived() {
 }
 
 #[test]
-fn wntr_breaks_are_named() {
+fn wntr_events_are_named() {
     let Some(network) = network() else { return };
-    let breaks = |meter: &str| {
-        let hours = &network.meters[meter].hours;
-        hours.iter().fold([0; 4], |[a, b, c, d], hour| {
-            let breaks = hour.breaks;
-            [a + breaks.resets, b + breaks.rollovers, c + breaks.jitters, d + breaks.jumps]
-        })
+    let of =
+        |meter: &str| utility::register_events(&network.meters[meter].quarters, 900, StuckRule::default());
+    let found = |event: RegisterEvent| -> Vec<&str> {
+        let meters = network.meters.keys().filter(|meter| of(meter).iter().any(|(other, _)| *other == event));
+        meters.map(String::as_str).collect()
     };
-    assert_eq!(breaks("WM-119"), [0, 1, 0, 0]);
-    assert_eq!(breaks("WM-151"), [1, 0, 0, 0]);
-    assert_eq!(breaks("WM-105"), [0, 0, 1, 0]);
-    let others =
-        network.meters.keys().filter(|meter| !["WM-119", "WM-151", "WM-105"].contains(&meter.as_str()));
-    assert!(others.clone().all(|meter| breaks(meter) == [0; 4]));
-    // The gap of twelve hours.
-    let partial = network.meters["WM-111"].hours.iter().filter(|hour| hour.is_partial).count();
-    assert!((12..=30).contains(&partial), "{partial}");
-    // Which registers stuck.
-    let stuck = network.meters.iter().filter_map(|(meter, metered)| {
-        let from = utility::stuck_from(&counted(&metered.quarters), 900, StuckRule::default())?;
-        Some((meter.as_str(), metered.quarters[from].span.start))
-    });
-    assert_eq!(stuck.collect::<Vec<_>>(), [("WM-117", time("2024-01-05T21:30:00Z"))]);
+    assert_eq!(found(RegisterEvent::Rollover), ["WM-119"]);
+    assert_eq!(found(RegisterEvent::Reset), ["WM-151"]);
+    assert_eq!(found(RegisterEvent::StepBack), ["WM-105"]);
+    assert_eq!(found(RegisterEvent::Jump), [""; 0]);
+    assert_eq!(found(RegisterEvent::Stuck), ["WM-117"]);
+    assert!(found(RegisterEvent::Late).contains(&"WM-103"), "{:?}", found(RegisterEvent::Late));
+    let span = |meter: &str, event: RegisterEvent| {
+        let spans = of(meter).into_iter().filter(|(other, _)| *other == event).map(|(_, span)| span);
+        spans.max_by_key(|span| span.end.micros() - span.start.micros()).unwrap()
+    };
+    assert_eq!(span("WM-117", RegisterEvent::Stuck).start, time("2024-01-05T21:30:00Z"));
+    assert_eq!(span("WM-105", RegisterEvent::StepBack).start, time("2024-01-04T03:30:00Z"));
+    let gap = span("WM-111", RegisterEvent::Gap);
+    assert!(gap.start <= time("2024-01-03T02:15:00Z") && time("2024-01-03T14:15:00Z") <= gap.end, "{gap:?}");
 }
 
 /// Water per day that is not billed, in percent of what came in.

@@ -59,14 +59,16 @@ mod scenarios {
     }
 
     fn measure(city: &City, sensor: &str, metric: &str, period: &[&str]) -> anyhow::Result<Vec<Value>> {
-        let said = command::json(city.workplace(), &[&["measure", sensor, metric], period].concat())?;
+        let said = command::json(city.workplace(), &[&["measure", metric, sensor], period].concat())?;
         Ok(said["buckets"].as_array().context("buckets")?.clone())
     }
 
     /// What registers counted in a week is one number, and the rollover, the exchange and the gap are named.
     fn weeks_agree_at_every_width(city: &City) -> anyhow::Result<()> {
         let week = ["--from", "2024-01-01T00:00:00Z", "--to", "2024-01-08T00:00:00Z"];
-        for (meter, named) in [("WM-119", "rollovers"), ("WM-151", "resets"), ("WM-111", "")] {
+        for (meter, named, event) in
+            [("WM-119", "rollovers", "rollover"), ("WM-151", "resets", "reset"), ("WM-111", "", "gap")]
+        {
             let mut sums = Vec::new();
             for width in ["1d", "1h", "5m"] {
                 let period = [&week[..], &["--width", width]].concat();
@@ -87,6 +89,15 @@ mod scenarios {
                 }
             }
             ensure!(sums.iter().all(|sum| *sum == sums[0]), "{meter}: {sums:?}");
+            let args = [&["measure", "water.volume.total", meter], &week[..], &["--width", "15m"]].concat();
+            let said = command::json(city.workplace(), &args)?;
+            let events: Vec<&str> = said["events"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|event| event["event"].as_str())
+                .collect();
+            ensure!(events.contains(&event), "{meter}: {events:?}");
         }
         Ok(())
     }
@@ -179,6 +190,18 @@ mod scenarios {
         let (means, exact) = (&by_hour[0]["time_mean_speed"], &single[0]["time_mean_speed"]);
         let near = means.as_f64().zip(exact.as_f64()).is_some_and(|(a, b)| (a / b - 1.0).abs() < 0.03);
         ensure!(near, "the mean speed is {means} by intervals and {exact} by vehicles");
+        // The lanes of a road are one.
+        let lanes = |sensors: &[&str]| {
+            let args = [&["measure", "traffic.vehicle"], sensors, &period, &["15m"]].concat();
+            command::json(city.workplace(), &args)
+        };
+        let (both, apart) =
+            (lanes(&["e1_A0A1_0", "e1_A0A1_1"])?, [lanes(&["e1_A0A1_0"])?, lanes(&["e1_A0A1_1"])?]);
+        let volume = |said: &Value| -> f64 {
+            let buckets = said["buckets"].as_array().into_iter().flatten();
+            buckets.filter_map(|bucket| bucket["volume"].as_f64()).sum()
+        };
+        ensure!(both["sensors"] == 2 && volume(&both) == apart.iter().map(volume).sum::<f64>(), "{both}");
         city.stop()?;
         Ok(())
     }

@@ -20,6 +20,7 @@ mod importing;
 mod launcher;
 mod ledger;
 mod logins;
+mod measures;
 mod network;
 mod outage;
 mod rabbitmq;

@@ -123,3 +123,20 @@ fn migrations_are_numbered_without_gaps() {
     numbers.dedup();
     assert_eq!(numbers, (1..=numbers.len() as u32).collect::<Vec<_>>());
 }
+
+#[test]
+fn every_measure_is_in_the_reference() {
+    let reference = fs::read_to_string(root().join("processor/MEASURES.md")).unwrap();
+    for name in ["traffic", "utility", "detector"] {
+        let path = root().join(format!("processor/src/measure/{name}.rs"));
+        let text = fs::read_to_string(&path).unwrap();
+        let functions = text.lines().filter_map(|line| line.trim_start().strip_prefix("pub fn "));
+        for function in functions.filter_map(|line| line.split(['(', '<']).next()) {
+            assert!(
+                reference.contains(&format!("`{function}`")),
+                "{}: {function} is not there",
+                path.display()
+            );
+        }
+    }
+}

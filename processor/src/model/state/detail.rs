@@ -141,17 +141,27 @@ impl Passages {
     }
 
     fn join(&mut self, later: &Passages) {
-        self.speeds += later.speeds;
-        match (&mut self.speed, later.speed) {
-            (Some(values), Some(later)) => values.join(later),
-            (speed, later) => *speed = speed.or(later),
-        }
-        self.lengths += later.lengths;
-        self.length_m.join(later.length_m);
         // What lay beyond the earlier bucket lies in the whole.
-        self.on += self.beyond.max(0) + later.on;
+        self.on += self.beyond;
         self.beyond = later.beyond;
-        later.classes.iter().for_each(|(class, count)| self.count_class(class, *count));
+        self.add_numbers(later);
+    }
+
+    fn beside(&mut self, other: &Passages) {
+        self.beyond += other.beyond;
+        self.add_numbers(other);
+    }
+
+    fn add_numbers(&mut self, other: &Passages) {
+        self.speeds += other.speeds;
+        match (&mut self.speed, other.speed) {
+            (Some(values), Some(other)) => values.beside(other),
+            (speed, other) => *speed = speed.or(other),
+        }
+        self.lengths += other.lengths;
+        self.length_m.join(other.length_m);
+        self.on += other.on;
+        other.classes.iter().for_each(|(class, count)| self.count_class(class, *count));
     }
 }
 
@@ -234,6 +244,27 @@ impl Detail {
         self.integral.get_or_insert_default().add(value * (held as f64 / 1e6));
     }
 
+    /// What `spread` is of: of events their speeds, else the values.
+    fn spread_of(&self, values: Before) -> Before {
+        self.passages.as_ref().map_or(values, |passages| Before::of(passages.speeds, passages.speed.as_ref()))
+    }
+
+    pub(super) fn beside(&mut self, before: Before, other: &Detail, of: Before) {
+        let (before, of) = (self.spread_of(before), other.spread_of(of));
+        self.spread.join(before, &other.spread, of);
+        self.covered += other.covered;
+        self.integral = None;
+        self.counter = None;
+        match (&mut self.passages, &other.passages) {
+            (Some(passages), Some(other)) => passages.beside(other),
+            (passages @ None, other) => *passages = other.clone(),
+            (Some(_), None) => {}
+        }
+        if let Some(other) = other.weighted {
+            self.weighted.get_or_insert_default().join(other);
+        }
+    }
+
     pub(super) fn join(
         &mut self,
         (before, earlier): (Before, Option<&Values>),
@@ -250,14 +281,7 @@ impl Detail {
             _ => {}
         }
         self.covered += later.covered;
-        let speeds = |detail: &Detail| {
-            detail.passages.as_ref().map(|passages| Before::of(passages.speeds, passages.speed.as_ref()))
-        };
-        let none = Before { count: 0, mean: 0.0 };
-        let (before, of) = match arithmetic.kind {
-            Kind::Event => (speeds(self).unwrap_or(none), speeds(later).unwrap_or(none)),
-            _ => (before, of),
-        };
+        let (before, of) = (self.spread_of(before), later.spread_of(of));
         self.spread.join(before, &later.spread, of);
         if let Some(later) = later.integral {
             self.integral.get_or_insert_default().join(later);
