@@ -245,7 +245,7 @@ async fn roll_a_day(
     let mut roller = Roller::new(url, registry.clone(), TimeZone::UTC);
     roller.step().await?;
     let mut rounds = Vec::new();
-    for round in 0..3 {
+    for round in 0..ROUNDS {
         client.batch_execute("TRUNCATE rollup_5m, rollup_1h, rollup_1d, dirty").await?;
         mark(client, START_S + DAY_S).await?;
         let rolled = roll_all(client, &mut roller, readings).await?;
