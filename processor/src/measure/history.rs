@@ -102,17 +102,23 @@ impl Reader<'_> {
     ) -> Result<Vec<(Range<Time>, State)>, StoreError> {
         let mut states = Vec::new();
         let mut at = span.start;
+        let before = Time::from_micros(at.micros() + FIVE_MINUTES - 1).floor(FIVE_MINUTES).min(span.end);
+        if level.is_some() && at < before {
+            states.extend(self.fresh(&(at..before)).await?);
+            at = before;
+        }
         let levels = [Level::Day, Level::Hour, Level::FiveMinutes];
         for closed in levels.into_iter().filter(|closed| level.is_some_and(|level| *closed <= level)) {
-            let open = closed.start(self.now, self.zone).min(span.end);
-            if at < open {
+            let until = closed.start(self.now.min(span.end), self.zone);
+            // A local midnight need not begin an hour.
+            if at < until && closed.start(at, self.zone) == at {
                 let mut rollups = Vec::new();
                 let ids = [self.series.id];
-                tables::read_rollups(self.client, closed, at, open, Some(&ids), &mut rollups).await?;
+                tables::read_rollups(self.client, closed, at, until, Some(&ids), &mut rollups).await?;
                 rollups.sort_unstable_by_key(|rollup| rollup.bucket);
                 let spanned = |bucket: Time| bucket..closed.end(bucket, self.zone);
                 states.extend(rollups.into_iter().map(|rollup| (spanned(rollup.bucket), rollup.state)));
-                at = open;
+                at = until;
             }
         }
         if at < span.end {

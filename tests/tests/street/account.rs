@@ -9,7 +9,7 @@ mod scenarios {
 
     use anyhow::{Context, ensure};
     use jiff::Timestamp;
-    use serde_json::Value;
+    use serde_json::{Value, json};
     use simulators::feed::Feed;
     use simulators::oracle::every_rollup;
     use simulators::replay::Speed;
@@ -99,6 +99,20 @@ mod scenarios {
                 .collect();
             ensure!(events.contains(&event), "{meter}: {events:?}");
         }
+        // What lies beside the period is read, wherever it is cut.
+        let minutes = |from: &str, to: &str| {
+            let period = ["--from", from, "--to", to, "--width", "1m"];
+            measure(city, "WM-119", "water.volume.total", &period)
+        };
+        let whole = minutes("2024-01-01T05:00:00Z", "2024-01-01T06:00:00Z")?;
+        let cut = minutes("2024-01-01T05:07:00Z", "2024-01-01T05:41:00Z")?;
+        let counted = |buckets: &[Value]| -> Vec<Value> {
+            buckets
+                .iter()
+                .map(|bucket| json!([bucket["from"], bucket["counted"], bucket["coverage"]]))
+                .collect()
+        };
+        ensure!(counted(&cut) == counted(&whole[7..41]), "{:?}", counted(&cut));
         Ok(())
     }
 
