@@ -24,6 +24,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Detector {
     pub sensor: String,
+    /// Of its volume.
+    pub metric: String,
     pub volume: Series,
     pub occupancy: Series,
 }
@@ -52,7 +54,7 @@ const HOURS: (i8, i8) = (5, 22);
 /// # Errors
 /// The database cannot be read.
 pub async fn detectors(client: &Client, registry: &RwLock<Registry>) -> Result<Vec<Detector>, StoreError> {
-    let query = "SELECT v.id, o.id, v.sensor FROM series v JOIN series o ON o.sensor = v.sensor
+    let query = "SELECT v.id, o.id, v.sensor, v.metric FROM series v JOIN series o ON o.sensor = v.sensor
                      AND o.metric = replace(v.metric, 'traffic.volume', 'traffic.occupancy')
                      AND o.interval_s = v.interval_s
                  WHERE (v.metric = 'traffic.volume' OR v.metric LIKE 'traffic.volume.%')
@@ -62,7 +64,7 @@ pub async fn detectors(client: &Client, registry: &RwLock<Registry>) -> Result<V
     let registry = registry::read(registry);
     let detector = |row: &tokio_postgres::Row| {
         let series = |column: usize| registry.series(SeriesId(row.get(column))).cloned();
-        Some(Detector { sensor: row.get(2), volume: series(0)?, occupancy: series(1)? })
+        Some(Detector { sensor: row.get(2), metric: row.get(3), volume: series(0)?, occupancy: series(1)? })
     };
     Ok(rows.iter().filter_map(detector).collect())
 }
@@ -94,20 +96,17 @@ pub async fn day(
         // Readings carry the end of their interval.
         let after = |time: Time| Time::from_micros(time.micros() + 1);
         tables::read_facts(client, after(start), after(end), Some(&ids), &mut facts).await?;
-        let mut values: HashMap<SeriesId, BTreeMap<Time, f64>> = HashMap::new();
+        let mut by_series: HashMap<SeriesId, Vec<(Time, f64)>> = HashMap::new();
         for fact in facts {
-            values.entry(fact.series).or_default().insert(fact.time, fact.value);
+            by_series.entry(fact.series).or_default().push((fact.time, fact.value));
         }
         for detector in some {
-            let empty = BTreeMap::new();
-            let of = |series: &Series| values.get(&series.id).unwrap_or(&empty);
-            let (volumes, occupancies) = (of(&detector.volume), of(&detector.occupancy));
             let mut samples: BTreeMap<Time, Sample> = BTreeMap::new();
-            for (time, volume) in volumes {
-                samples.entry(*time).or_default().volume = Some(*volume);
+            for (time, volume) in by_series.remove(&detector.volume.id).unwrap_or_default() {
+                samples.entry(time).or_default().volume = Some(volume);
             }
-            for (time, occupancy) in occupancies {
-                samples.entry(*time).or_default().occupancy = Some(*occupancy);
+            for (time, occupancy) in by_series.remove(&detector.occupancy.id).unwrap_or_default() {
+                samples.entry(time).or_default().occupancy = Some(occupancy);
             }
             let samples: Vec<Sample> = samples.into_values().collect();
             let due = (seconds / interval(detector)) as usize;
@@ -142,7 +141,7 @@ pub async fn findings(
         let same = own.iter().take_while(|other| **other == health).count();
         findings.push(Finding {
             sensor: detector.sensor.clone(),
-            metric: "traffic.volume".to_owned(),
+            metric: detector.metric.clone(),
             rule: health.to_string(),
             since: before(same as u32 - 1),
             advice: health.advice(),
