@@ -5,11 +5,12 @@ mod measure;
 
 use measure::{ROUNDS, Stopwatch};
 use processor::{
-    aggregate::{self, Entry, Rule},
+    aggregate::{self, Entry},
     mapping::Mapping,
     memory::Memory,
     model::{
-        Arithmetic, Kind, Message, Quality, Series, SeriesId, Time, View, arithmetic::Meter,
+        Arithmetic, Kind, Message, Quality, Series, SeriesId, Time, View,
+        arithmetic::{Meter, Rule},
         bucket::FIVE_MINUTES,
     },
     process,

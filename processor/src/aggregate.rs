@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::{
     faults::{self, Bug},
-    model::{Arithmetic, Passage, Quality, SeriesId, State, Time, state::Inside},
+    model::{Passage, Quality, SeriesId, State, Time, arithmetic::Rule, state::Inside},
 };
 
 /// A reading or an event that is bound for a bucket.
@@ -28,14 +28,6 @@ pub struct Rollup {
     /// Start of the bucket.
     pub bucket: Time,
     pub state: State,
-}
-
-/// How the readings of a series are put together.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Rule {
-    pub arithmetic: Arithmetic,
-    /// Of a mean speed: the series of the vehicles, of the same detector.
-    pub volume: Option<SeriesId>,
 }
 
 /// Readings in any order, each key once, into the state of every bucket they touch, each `width` microseconds wide;
@@ -78,6 +70,7 @@ pub fn buckets(
                 let inside = Inside { time: *time, value: *value, quality: *quality, passage, volume };
                 state.add(&inside, end, &arithmetic);
             }
+            state.pack();
             Rollup { series, bucket, state }
         })
         .collect()
@@ -115,9 +108,13 @@ pub fn widen(
             Some(last) if (last.series, last.bucket) == (series, bucket) => {
                 last.state = std::mem::take(&mut last.state).join(state, &arithmetic);
             }
-            _ => widened.push(Rollup { series, bucket, state }),
+            last => {
+                last.into_iter().for_each(|last| last.state.pack());
+                widened.push(Rollup { series, bucket, state });
+            }
         }
     }
+    widened.last_mut().into_iter().for_each(|last| last.state.pack());
     widened
 }
 
@@ -127,7 +124,7 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Kind,
+        Arithmetic, Kind,
         arithmetic::Meter,
         bucket::{FIVE_MINUTES, HOUR},
     };

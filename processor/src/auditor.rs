@@ -65,8 +65,10 @@ pub struct Auditor {
     window: i64,
 }
 
-/// Rows a window aims at: 40 bytes each and as much again while they are sorted, so a look stays near 80 MB.
+/// Rows a window aims at: some 100 bytes each, while they are read and put in order.
 const ROWS_WANTED: u64 = 1_000_000;
+/// A rollup takes the memory of so many rows: that of the readings, and the one that is stored.
+const ROWS_OF_ROLLUP: u64 = 8;
 
 /// A span of time that is looked at.
 struct Look {
@@ -266,7 +268,7 @@ impl Auditor {
         while at < hours_end {
             let window = at..Time::from_micros(at.micros() + self.window).min(next_hour(at));
             let (narrow, read) = snapshot.five_minutes(&window).await?;
-            self.follow(read);
+            self.follow(read + ROWS_OF_ROLLUP * narrow.len() as u64);
             audited.read += read;
             if at < end {
                 snapshot.compare(Level::FiveMinutes, &window, &narrow, &mut audited).await?;

@@ -32,9 +32,11 @@ pub use register::register;
 pub use table::{Form, Table};
 pub use touch::Touched;
 
-use crate::{
-    aggregate::Rule,
-    model::{Series, SeriesId, Time, arithmetic, series::part_of, unit},
+use crate::model::{
+    Series, SeriesId, Time,
+    arithmetic::{self, Rule},
+    series::part_of,
+    unit,
 };
 
 /// Whether a sensor that nobody announced is taken in.

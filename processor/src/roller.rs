@@ -40,7 +40,7 @@ pub struct Roller {
     client: Option<Client>,
     registry: Arc<RwLock<Registry>>,
     zone: TimeZone,
-    /// Rows that a series has in five minutes, roughly: follows what steps read.
+    /// Readings that a series has in five minutes, roughly: follows what steps read and make.
     rows_each: f64,
     tidied: Option<Instant>,
 }
@@ -48,8 +48,8 @@ pub struct Roller {
 const BUCKETS_MAX: f64 = 1_152.0; // four days
 /// Readings that a step aims at: some 100 bytes each, while they are read and put in order.
 const READINGS_WANTED: f64 = 500_000.0;
-/// Rollups that a step aims at: some 250 bytes each.
-const ROLLUPS_WANTED: f64 = 300_000.0;
+/// Rollups that a step aims at: some 400 bytes each, and as much again where some stand there already.
+const ROLLUPS_WANTED: f64 = 150_000.0;
 /// Until steps have shown how often the city's sensors speak: every minute.
 const ROWS_EACH: f64 = 5.0;
 const TIDY_EVERY: Duration = Duration::from_secs(60);
@@ -157,6 +157,7 @@ impl Roller {
         let parts: BTreeSet<i16> = marks.values().flatten().copied().collect();
         let series = self.series_of(&parts, portion);
         let stands = tables::standing(client, level, &marks, series.as_deref()).await?;
+        let load = (read as f64 / READINGS_WANTED).max(rollups.len() as f64 / ROLLUPS_WANTED);
         let difference = {
             let registry = registry::read(&self.registry);
             Difference::of(&stands, rollups, |stale| {
@@ -180,10 +181,9 @@ impl Roller {
         faults::point("roller.after_commit").await?;
         let full = portion.buckets <= marks.len() as i64;
         if level == Level::FiveMinutes {
-            let read = read as f64;
-            if full && read < READINGS_WANTED / 2.0 {
+            if full && load < 0.5 {
                 self.rows_each /= 2.0;
-            } else if READINGS_WANTED * 2.0 < read {
+            } else if 2.0 < load {
                 self.rows_each *= 2.0;
             }
             self.rows_each = self.rows_each.clamp(0.01, 1e6);

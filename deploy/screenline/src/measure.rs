@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
 use processor::{
     measure::{
         Settled,
@@ -25,7 +25,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     database::DatabaseArgs,
     paper::{Paint, Table, percent},
-    period::{self, Moment},
+    period::{self, PeriodArgs},
 };
 
 #[derive(Debug, Clone, Args)]
@@ -58,15 +58,8 @@ pub struct MeasureArgs {
     /// How wide buckets are: 20s, 5m, 1h, or 1d for local days
     #[arg(long, default_value = "1h", value_parser = width)]
     width: Width,
-    /// From this time on, by the city's clocks [default: today]
-    #[arg(long, value_name = "TIME")]
-    from: Option<Moment>,
-    /// Before this time [default: now]
-    #[arg(long, value_name = "TIME")]
-    to: Option<Moment>,
-    /// So far back, in place of --from
-    #[arg(long, value_name = "SPAN", conflicts_with = "from", value_parser = period::span)]
-    last: Option<SignedDuration>,
+    #[command(flatten)]
+    period: PeriodArgs,
     /// Print one JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -96,7 +89,8 @@ async fn measure(args: &MeasureArgs, url: &str) -> anyhow::Result<ExitCode> {
     let zone = City::read(&client).await?.time_zone;
     let registry = Arc::new(RwLock::new(Registry::new(Admission::Closed)));
     Registry::refresh(&registry, &client).await?;
-    let all = series(args, &client, &registry).await?;
+    let period = args.period.of(&zone, Timestamp::now())?;
+    let all = series(args, &client, &registry, &period).await?;
     let (_, first) = &all[0];
     let kind = first.kind;
     ensure!(
@@ -111,15 +105,7 @@ async fn measure(args: &MeasureArgs, url: &str) -> anyhow::Result<ExitCode> {
         args.metric,
         interval / 1_000_000
     );
-    let now = Timestamp::now();
-    let to = args.to.map_or(Ok(now), |to| to.at(&zone, now))?;
-    let from = match (args.from, args.last) {
-        (Some(from), _) => from.at(&zone, now)?,
-        (None, Some(last)) => to.checked_sub(last).context("a period that long")?,
-        (None, None) => zone.to_datetime(now).date().to_zoned(zone.clone())?.timestamp(),
-    };
-    ensure!(from < to, "the period ends ({to}) before it begins ({from})");
-    let spans = args.width.spans(&(Time::from(from)..Time::from(to)), &zone);
+    let spans = args.width.spans(&(period.start.into()..period.end.into()), &zone);
     ensure!(
         spans.len() <= BUCKETS_MAX,
         "more than {BUCKETS_MAX} buckets: take wider ones, or a shorter period"
@@ -165,11 +151,13 @@ async fn measure(args: &MeasureArgs, url: &str) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The sensors that are asked for, and their series; at least one.
+/// The sensors that are asked for, and their series; at least one. A sensor was where its registry says so for some of
+/// the period.
 async fn series(
     args: &MeasureArgs,
     client: &tokio_postgres::Client,
     registry: &RwLock<Registry>,
+    period: &Range<Timestamp>,
 ) -> anyhow::Result<Vec<(String, Series)>> {
     let metric = args.metric.as_str();
     let sensors: Vec<String> = match (&args.segment, &args.zone) {
@@ -181,8 +169,10 @@ async fn series(
                           )
                           SELECT DISTINCT s.sensor FROM series s JOIN sensor ON sensor.id = s.sensor
                           WHERE s.metric = $1 AND (sensor.segment = $2 OR sensor.zone IN (SELECT id FROM inside))
-                              AND ($4::text IS NULL OR sensor.direction = $4) ORDER BY s.sensor";
-            let rows = client.query(select, &[&metric, segment, zone, &args.direction]).await?;
+                              AND ($4::text IS NULL OR sensor.direction = $4)
+                              AND sensor.valid_from < $6 AND $5 < sensor.valid_to ORDER BY s.sensor";
+            let Range { start, end } = period;
+            let rows = client.query(select, &[&metric, segment, zone, &args.direction, &start, &end]).await?;
             rows.iter().map(|row| row.get(0)).collect()
         }
     };

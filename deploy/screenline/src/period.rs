@@ -1,8 +1,9 @@
 //! Moments and periods as a person names them, by the clocks of the city.
 
-use std::str::FromStr;
+use std::{ops::Range, str::FromStr};
 
 use anyhow::{Context, ensure};
+use clap::Args;
 use jiff::{SignedDuration, Timestamp, ToSpan, civil, tz::TimeZone};
 
 /// `2026-11-20`, `2026-11-20 14:30`, `2026-11-20T14:30:00Z`, or `24h`: so long ago.
@@ -21,7 +22,36 @@ pub struct Period {
     pub to: Timestamp,
 }
 
+/// The period that measures are asked for, to the second.
+#[derive(Debug, Clone, Args)]
+pub struct PeriodArgs {
+    /// From this time on, by the city's clocks [default: today]
+    #[arg(long, value_name = "TIME")]
+    from: Option<Moment>,
+    /// Before this time [default: now]
+    #[arg(long, value_name = "TIME")]
+    to: Option<Moment>,
+    /// So far back, in place of --from
+    #[arg(long, value_name = "SPAN", conflicts_with = "from", value_parser = span)]
+    last: Option<SignedDuration>,
+}
+
 const HOUR_S: i64 = 3_600;
+
+impl PeriodArgs {
+    /// # Errors
+    /// The end is not after the beginning.
+    pub fn of(&self, zone: &TimeZone, now: Timestamp) -> anyhow::Result<Range<Timestamp>> {
+        let to = self.to.map_or(Ok(now), |to| to.at(zone, now))?;
+        let from = match (self.from, self.last) {
+            (Some(from), _) => from.at(zone, now)?,
+            (None, Some(last)) => to.checked_sub(last).context("a period that long")?,
+            (None, None) => zone.to_datetime(now).date().to_zoned(zone.clone())?.timestamp(),
+        };
+        ensure!(from < to, "the period ends ({to}) before it begins ({from})");
+        Ok(from..to)
+    }
+}
 
 impl Moment {
     pub fn at(self, zone: &TimeZone, now: Timestamp) -> anyhow::Result<Timestamp> {

@@ -102,10 +102,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        aggregate::{self, Entry, Rule},
+        aggregate::{self, Entry},
         model::{
             Arithmetic, Kind, Quality,
-            arithmetic::Meter,
+            arithmetic::{Meter, Rule},
             bucket::{FIVE_MINUTES, HOUR},
         },
     };

@@ -130,13 +130,17 @@ impl Reached {
         Reached {
             at,
             last: state.values.map(|values| values.last).or(last),
-            counter: match (counter, detail.and_then(|detail| detail.counter)) {
+            counter: match (counter, counter_of(state)) {
                 (Some(counter), Some(later)) => Some(counter.join(&later, arithmetic)),
                 (counter, later) => counter.or(later),
             },
             beyond: beyond.map(|beyond| bucket.end..Time::from_micros(bucket.end.micros() + beyond)),
         }
     }
+}
+
+fn counter_of(state: &State) -> Option<Counter> {
+    state.detail.as_ref()?.counter.as_deref().copied()
 }
 
 /// The buckets that a span of time overlaps, each with the overlap.
@@ -175,8 +179,7 @@ fn cross(
         }
         _ => {}
     }
-    let counter = state.detail.as_ref().and_then(|detail| detail.counter);
-    let (Some(counter), Some(later)) = (before.counter, counter) else { return };
+    let (Some(counter), Some(later)) = (before.counter, counter_of(state)) else { return };
     let joined = counter.join(&later, arithmetic);
     let amount = joined.total() - counter.total() - later.total();
     let length = micros(&between) as f64;

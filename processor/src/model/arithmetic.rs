@@ -1,4 +1,4 @@
-use super::{Kind, MetricName};
+use super::{Kind, MetricName, SeriesId};
 
 /// How the readings of a series are put together: what its kind, its metric and its row in the registry say.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -13,6 +13,14 @@ pub struct Arithmetic {
     pub is_speed: bool,
     /// Whether quantiles are asked of its values.
     pub has_quantiles: bool,
+}
+
+/// How the readings of a series are put together, and with those of which other one.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Rule {
+    pub arithmetic: Arithmetic,
+    /// Of a mean speed: the series of the vehicles, of the same detector.
+    pub volume: Option<SeriesId>,
 }
 
 /// What is known of the register behind a counter.

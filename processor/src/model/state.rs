@@ -86,6 +86,11 @@ impl State {
         self
     }
 
+    /// Makes it small, as it is kept until it is joined.
+    pub fn pack(&mut self) {
+        self.detail.iter_mut().for_each(|detail| detail.pack());
+    }
+
     /// The state of two series at the same time, as the lanes of a road. Of registers and gauges nothing is put together
     /// but their plain numbers: what they counted and held is added where it is settled.
     pub fn beside(mut self, other: State) -> State {

@@ -1,12 +1,14 @@
 //! What a registry would be after an import, without importing: so that rollups can be computed by new rules beside those
 //! that hold.
 
+use std::collections::BTreeSet;
+
 use super::{Plan, Registry, Table, load::BEGINNING, plan::Change};
 use crate::model::{Arithmetic, Calibration, SeriesId, Time, arithmetic::Meter};
 
 impl Registry {
     /// Takes over what a plan says of the readings of known series: their ranges, their meters and their calibrations.
-    /// Returns whose readings are seen otherwise.
+    /// Returns every series of their sensors, in order: a speed is weighted by the volume of its detector.
     ///
     /// # Errors
     /// The plan holds a text that its table cannot.
@@ -18,10 +20,12 @@ impl Registry {
                 Table::Zone | Table::Segment | Table::Sensor => {}
             }
         }
-        let known = plan.touches.iter().filter_map(|touch| self.find(&touch.sensor, &touch.metric));
-        let mut touched: Vec<SeriesId> = known.map(|series| series.id).collect();
+        let known = plan.touches.iter().filter(|touch| self.find(&touch.sensor, &touch.metric).is_some());
+        let sensors: BTreeSet<&str> = known.map(|touch| touch.sensor.as_str()).collect();
+        let series = sensors.into_iter().filter_map(|sensor| self.sensors.get(sensor));
+        let mut touched: Vec<SeriesId> =
+            series.flat_map(|sensor| &sensor.series).map(|(_, id)| *id).collect();
         touched.sort_unstable();
-        touched.dedup();
         Ok(touched)
     }
 
@@ -83,6 +87,8 @@ mod tests {
         let mut known = Known::default();
         let mut registry = Registry::new(Admission::Closed);
         registry.add_series("a", "x", Series::new(SeriesId(7), Kind::Counter, "m3", Some(900)));
+        registry.add_series("a", "y", Series::new(SeriesId(5), Kind::Gauge, "bar", Some(900)));
+        registry.add_series("b", "x", Series::new(SeriesId(6), Kind::Counter, "m3", Some(900)));
         let mut plan = |text: &str| {
             let plan = Plan::make(&known, &given::read(&[File::new("f", text)]).unwrap()).unwrap();
             plan.changes.iter().for_each(|change| known.insert(change.table, change.new.clone()));
@@ -91,13 +97,13 @@ mod tests {
         plan("id,lon,lat\na,1,2\n");
         plan("sensor,metric,unit,kind,interval_s\na,x,m3,counter,900\n");
         let touched = plan("sensor,metric,unit,kind,modulus,max,max_gap_s\na,x,m3,counter,1000,90,7200\n");
-        assert_eq!(registry.rehearse(&touched).unwrap(), [SeriesId(7)]);
+        assert_eq!(registry.rehearse(&touched).unwrap(), [SeriesId(5), SeriesId(7)]);
         let series = registry.find("a", "x").unwrap();
         assert_eq!((series.view.max, series.arithmetic.meter.modulus), (Some(90.0), Some(1_000.0)));
         assert_eq!(series.arithmetic.max_gap, 7_200_000_000);
 
         let later = plan("sensor,metric,valid_from,scale\na,x,2026-03-01T00:00:00Z,2\n");
-        assert_eq!(registry.rehearse(&later).unwrap(), [SeriesId(7)]);
+        assert_eq!(registry.rehearse(&later).unwrap(), [SeriesId(5), SeriesId(7)]);
         registry.rehearse(&plan("sensor,metric,scale\na,x,0.5\n")).unwrap();
         let seen = |text: &str| {
             let time = Time::from(text.parse::<jiff::Timestamp>().unwrap());

@@ -12,9 +12,9 @@ use std::{
 };
 
 use processor::{
-    aggregate::{self, Entry, Rule},
+    aggregate::{self, Entry},
     measure::{Settled, settle},
-    model::{Arithmetic, Quality, SeriesId, State, Time},
+    model::{Arithmetic, Quality, SeriesId, State, Time, arithmetic::Rule},
 };
 
 /// A file of the feeds, unpacked; `None`, and said so, where they are not there.

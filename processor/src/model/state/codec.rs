@@ -55,7 +55,7 @@ impl Detail {
         integral.iter().for_each(|sum| put_sum(&mut out, *sum));
         counter.iter().for_each(|counter| put_counter(&mut out, counter));
         passages.iter().for_each(|passages| put_passages(&mut out, passages));
-        if let Some(Weighted { volume, speed, slowness }) = weighted {
+        if let Some(Weighted { volume, speed, slowness }) = weighted.as_deref() {
             [volume, speed, slowness].into_iter().for_each(|sum| put_sum(&mut out, *sum));
         }
         out
@@ -76,9 +76,9 @@ impl Detail {
         let reciprocals = has(RECIPROCALS).then(|| sum(bytes)).transpose()?;
         let sketch = has(SKETCH).then(|| sketch(bytes)).transpose()?;
         let integral = has(INTEGRAL).then(|| sum(bytes)).transpose()?;
-        let counter = has(COUNTER).then(|| counter(bytes)).transpose()?;
-        let passages = has(PASSAGES).then(|| passages(bytes)).transpose()?;
-        let weighted = has(WEIGHTED).then(|| weighted(bytes)).transpose()?;
+        let counter = has(COUNTER).then(|| counter(bytes).map(Box::new)).transpose()?;
+        let passages = has(PASSAGES).then(|| passages(bytes).map(Box::new)).transpose()?;
+        let weighted = has(WEIGHTED).then(|| weighted(bytes).map(Box::new)).transpose()?;
         if bytes.has_remaining() {
             return Err(Unreadable::Spoiled);
         }

@@ -12,12 +12,12 @@ pub struct Detail {
     pub spread: Spread,
     /// Of a gauge: each value times the seconds that it held, which is until the next one or `max_gap`.
     pub integral: Option<Sum>,
-    /// Of a counter.
-    pub counter: Option<Counter>,
+    /// Of a counter. What only some kinds have stands apart: a step of the roller holds a hundred thousand of these.
+    pub counter: Option<Box<Counter>>,
     /// Of events.
-    pub passages: Option<Passages>,
+    pub passages: Option<Box<Passages>>,
     /// Of a mean speed whose detector counts vehicles, too.
-    pub weighted: Option<Weighted>,
+    pub weighted: Option<Box<Weighted>>,
 }
 
 /// How values lie around their mean.
@@ -107,6 +107,13 @@ impl Spread {
             (sketch @ None, later) => *sketch = later.clone(),
             (Some(_), None) => {}
         }
+    }
+}
+
+impl Detail {
+    /// Makes it small, as it is kept.
+    pub(super) fn pack(&mut self) {
+        self.spread.sketch.iter_mut().for_each(Sketch::pack);
     }
 }
 
@@ -219,7 +226,7 @@ impl Detail {
         }
         match arithmetic.kind {
             Kind::Counter => match &mut self.counter {
-                None => self.counter = Some(Counter::new(time, value)),
+                None => self.counter = Some(Box::new(Counter::new(time, value))),
                 Some(counter) => counter.add(time, value, arithmetic),
             },
             Kind::Event => {
@@ -260,8 +267,8 @@ impl Detail {
             (passages @ None, other) => *passages = other.clone(),
             (Some(_), None) => {}
         }
-        if let Some(other) = other.weighted {
-            self.weighted.get_or_insert_default().join(other);
+        if let Some(other) = &other.weighted {
+            self.weighted.get_or_insert_default().join(**other);
         }
     }
 
@@ -286,17 +293,18 @@ impl Detail {
         if let Some(later) = later.integral {
             self.integral.get_or_insert_default().join(later);
         }
-        self.counter = match (self.counter, later.counter) {
-            (Some(counter), Some(later)) => Some(counter.join(&later, arithmetic)),
-            (counter, later) => counter.or(later),
-        };
+        match (&mut self.counter, &later.counter) {
+            (Some(counter), Some(later)) => **counter = counter.join(later, arithmetic),
+            (counter @ None, later) => *counter = later.clone(),
+            (Some(_), None) => {}
+        }
         match (&mut self.passages, &later.passages) {
             (Some(passages), Some(later)) => passages.join(later),
             (passages @ None, later) => *passages = later.clone(),
             (Some(_), None) => {}
         }
-        if let Some(later) = later.weighted {
-            self.weighted.get_or_insert_default().join(later);
+        if let Some(later) = &later.weighted {
+            self.weighted.get_or_insert_default().join(**later);
         }
     }
 }
