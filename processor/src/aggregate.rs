@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::{
     faults::{self, Bug},
-    model::{Passage, Quality, SeriesId, State, Time, arithmetic::Rule, state::Inside},
+    model::{Passage, Quality, SeriesId, State, Time, arithmetic::Rule, plausible, state::Inside},
 };
 
 /// A reading or an event that is bound for a bucket.
@@ -67,7 +67,11 @@ pub fn buckets(
             for Entry { time, value, quality, passage, .. } in group {
                 let passage = passage.as_deref();
                 let volume = volume_at(&mut volumes, *time);
-                let inside = Inside { time: *time, value: *value, quality: *quality, passage, volume };
+                let quality = match plausible::is_speed_of_none(volume, *value) {
+                    true => *quality | Quality::IMPLAUSIBLE,
+                    false => *quality,
+                };
+                let inside = Inside { time: *time, value: *value, quality, passage, volume };
                 state.add(&inside, end, &arithmetic);
             }
             state.pack();
@@ -162,6 +166,29 @@ mod tests {
             later.reverse();
             let hour = |time: Time| time.floor(HOUR);
             prop_assert_eq!(widen(narrow, hour, gauge), widen(later, hour, gauge));
+        }
+
+        #[test]
+        fn a_speed_where_nobody_drove_is_beside(
+            minutes in proptest::collection::vec((0..3u32, 0..90u32), 1..5),
+            seed in any::<u64>(),
+        ) {
+            let minutes: Vec<(f64, f64)> = minutes.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
+            let rule = |series| {
+                let rule = gauge(series)?;
+                let arithmetic = Arithmetic { kind: Kind::Rate, is_speed: true, ..rule.arithmetic };
+                Some(Rule { arithmetic, volume: (series == SeriesId(2)).then_some(SeriesId(1)) })
+            };
+            let mut entries: Vec<Entry> = Vec::new();
+            for (minute, (volume, speed)) in (0..).zip(&minutes) {
+                entries.extend([entry((1, 60 * minute, *volume)), entry((2, 60 * minute, *speed))]);
+            }
+            fastrand::Rng::with_seed(seed).shuffle(&mut entries);
+            let states = buckets(entries, FIVE_MINUTES, rule);
+            let doubted = minutes.iter().filter(|(volume, speed)| *volume == 0.0 && 0.0 < *speed).count();
+            let speeds = &states[1].state;
+            prop_assert_eq!((speeds.flagged, speeds.count), (doubted as i64, (minutes.len() - doubted) as i64));
+            prop_assert_eq!(states[0].state.count, minutes.len() as i64);
         }
 
         #[test]

@@ -7,6 +7,7 @@ pub mod fixed;
 pub mod message;
 pub mod name;
 pub mod passage;
+pub mod plausible;
 pub mod quality;
 pub mod reading;
 pub mod reason;

@@ -33,7 +33,7 @@ pub use table::{Form, Table};
 pub use touch::Touched;
 
 use crate::model::{
-    Series, SeriesId, Time,
+    Kind, Series, SeriesId, Time,
     arithmetic::{self, Rule},
     series::part_of,
     unit,
@@ -169,7 +169,12 @@ impl Registry {
 
     /// How the readings of a series are put together.
     pub fn rule(&self, id: SeriesId) -> Option<Rule> {
-        self.by_id.get(&id).map(|series| Rule { arithmetic: series.arithmetic, volume: series.volume })
+        self.by_id.get(&id).map(|series| {
+            let same = |volume: &&Series| volume.interval_micros() == series.interval_micros();
+            let volume = series.volume.and_then(|volume| self.by_id.get(&volume)).filter(same);
+            let volume = volume.filter(|_| series.kind.covers_interval()).map(|volume| volume.id);
+            Rule { arithmetic: series.arithmetic, volume }
+        })
     }
 
     pub fn series_count(&self) -> usize {
@@ -233,6 +238,7 @@ impl Registry {
         if !known.series.iter().any(|(_, id)| *id == series.id) {
             known.series.push((metric.into(), series.id));
         }
+        let siblings: Vec<SeriesId> = known.series.iter().map(|(_, id)| *id).collect();
         match self.units.get_mut(metric) {
             Some(first) if first.0 <= series.id => {}
             Some(first) => *first = (series.id, series.unit.clone()),
@@ -244,6 +250,19 @@ impl Registry {
             self.floors.extend(floor.map(|floor| (series.id, floor)));
         }
         self.by_id.insert(series.id, series);
+        self.find_heartbeats(&siblings);
+    }
+
+    /// Of the series of one sensor, tells those of passages which one speaks most often.
+    fn find_heartbeats(&mut self, siblings: &[SeriesId]) {
+        let known = siblings.iter().filter_map(|id| self.by_id.get(id));
+        let often = known.filter(|series| series.kind != Kind::Event);
+        let often = often.filter_map(|series| Some((series.interval_s?, series.id))).min();
+        for id in siblings {
+            if let Some(series) = self.by_id.get_mut(id).filter(|series| series.kind == Kind::Event) {
+                series.heartbeat = often.map(|(_, id)| id);
+            }
+        }
     }
 }
 

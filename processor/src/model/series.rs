@@ -82,6 +82,9 @@ pub struct Series {
     pub arithmetic: Arithmetic,
     /// Of a mean speed: the series of the vehicles, of the same detector. The registry sets it.
     pub volume: Option<SeriesId>,
+    /// Of passages: the series of the same sensor that speaks most often, which tells an empty street from a detector
+    /// that is silent. The registry sets it.
+    pub heartbeat: Option<SeriesId>,
     /// The share of the city its sensor falls in, 0 to [`PARTS`] - 1. The registry sets it.
     pub part: i16,
     /// Its sensor was announced by nobody: readings are stored and kept apart. The registry sets it.
@@ -99,6 +102,7 @@ impl Series {
             view: View::default(),
             arithmetic: Arithmetic::new(kind, interval_s, None, Meter::default()),
             volume: None,
+            heartbeat: None,
             part: 0,
             quarantined: false,
         }

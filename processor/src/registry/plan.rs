@@ -7,7 +7,7 @@ use super::{
     Table,
     given::{Given, Place, Wrong},
 };
-use crate::model::{Time, unit};
+use crate::model::{Time, plausible, unit};
 
 /// A row, by the fields of its table.
 pub type Cells = Vec<Option<String>>;
@@ -314,10 +314,22 @@ fn merged(rows: &Known, given: &Given, key: &Key) -> Result<Cells, String> {
         }
         None => defaults(),
     };
+    let range = ["min", "max"].map(|name| table.position(name));
+    let silent = range.iter().flatten().all(|at| given.cells[*at].is_none());
     for (at, said) in given.cells.iter().enumerate() {
         if let Some(said) = said {
             let field = table.fields()[at];
             cells[at] = said.clone().or_else(|| field.required.then(|| default(field.name)).flatten());
+        }
+    }
+    if table == Table::Series && rows.row(table, key).is_none() && silent {
+        let number = |name| cell(table, &cells, name).and_then(|text| text.parse().ok());
+        let (least, most) = match (cell(table, &cells, "metric"), cell(table, &cells, "kind")) {
+            (None, _) | (_, Some("event")) => (None, None),
+            (Some(metric), _) => plausible::range(metric, number("interval_s")),
+        };
+        for (at, limit) in range.into_iter().flatten().zip([least, most]) {
+            cells[at] = limit.map(|limit| limit.to_string());
         }
     }
     // Whoever imports a sensor has looked at it, unless the file says otherwise.

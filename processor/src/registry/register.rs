@@ -3,7 +3,7 @@ use tokio_postgres::Client;
 use super::Registry;
 use crate::{
     faults,
-    model::{First, Proposal, SensorId},
+    model::{First, Kind, Proposal, SensorId, plausible},
     store::StoreError,
 };
 
@@ -22,6 +22,11 @@ pub async fn register(
     let units: Vec<&str> = proposals.iter().map(|p| &*p.unit).collect();
     let kinds: Vec<&str> = proposals.iter().map(|p| p.kind.as_str()).collect();
     let intervals: Vec<Option<i32>> = proposals.iter().map(|p| p.interval_s.map(|s| s as i32)).collect();
+    let range = |p: &Proposal| match p.kind {
+        Kind::Event => (None, None),
+        _ => plausible::range(p.metric.as_str(), p.interval_s),
+    };
+    let (least, most): (Vec<Option<f64>>, Vec<Option<f64>>) = proposals.iter().map(range).unzip();
     let transaction = client.transaction().await?;
     transaction.execute(super::SERIES_LOCK, &[]).await?;
     let first = |proposal: &Proposal| Some((proposal.sensor.clone(), proposal.first.clone()?));
@@ -54,13 +59,13 @@ pub async fn register(
     // The anti-join first: ON CONFLICT alone would burn an id for every series that is there already.
     transaction
         .execute(
-            "INSERT INTO series (sensor, metric, unit, kind, interval_s)
-             SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int4[])
-                 AS new (sensor, metric, unit, kind, interval_s)
+            "INSERT INTO series (sensor, metric, unit, kind, interval_s, min, max)
+             SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int4[], $6::float8[], $7::float8[])
+                 AS new (sensor, metric, unit, kind, interval_s, min, max)
              WHERE NOT EXISTS (SELECT FROM series s WHERE s.sensor = new.sensor AND s.metric = new.metric)
              ORDER BY sensor, metric
              ON CONFLICT DO NOTHING",
-            &[&sensors, &metrics, &units, &kinds, &intervals],
+            &[&sensors, &metrics, &units, &kinds, &intervals, &least, &most],
         )
         .await?;
     transaction.commit().await?;

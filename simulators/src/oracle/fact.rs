@@ -43,36 +43,37 @@ pub enum Shape {
     Register,
     /// Mapped JSON, one passage a message.
     Passage,
+    /// SenML packs of minutes, each with the vehicles and their mean speed; where there was none, a speed is no speed.
+    Station,
 }
 
 const METRES_A_SECOND_KMH: f64 = 3.6;
+const VOLUME: &str = "traffic.volume";
+const SPEED: &str = "traffic.speed.mean";
 
 impl Shape {
-    pub const ALL: [Shape; 4] = [Shape::Level, Shape::Volume, Shape::Register, Shape::Passage];
+    pub const ALL: [Shape; 5] =
+        [Shape::Level, Shape::Volume, Shape::Register, Shape::Passage, Shape::Station];
 
-    /// The name under which it is stored.
-    pub fn metric(self) -> &'static str {
+    /// The names under which it is stored.
+    fn metrics(self) -> &'static [&'static str] {
         match self {
-            Shape::Level => "level",
-            Shape::Volume => "traffic.volume",
-            Shape::Register => "water.volume.total",
-            Shape::Passage => "traffic.vehicle",
+            Shape::Level => &["level"],
+            Shape::Volume => &[VOLUME],
+            Shape::Register => &["water.volume.total"],
+            Shape::Passage => &["traffic.vehicle"],
+            Shape::Station => &[VOLUME, SPEED],
         }
     }
 
-    /// Seconds between two readings, where a series of it says so; a bucket then says how many it expects.
-    pub fn interval_s(metric: &str) -> Option<i64> {
-        (metric == Shape::Volume.metric()).then_some(60)
-    }
-
-    /// Whether a message can hold several readings.
+    /// Whether a message can hold several readings of a metric.
     pub fn packs(self) -> bool {
-        matches!(self, Shape::Level | Shape::Volume)
+        matches!(self, Shape::Level | Shape::Volume | Shape::Station)
     }
 
     pub fn topic(self, source: &str, sensor: &str) -> String {
         match self {
-            Shape::Level | Shape::Volume => format!("city/senml/{source}/{sensor}"),
+            Shape::Level | Shape::Volume | Shape::Station => format!("city/senml/{source}/{sensor}"),
             Shape::Register => format!("city/water/{sensor}/register"),
             Shape::Passage => format!("city/traffic/{sensor}/passage"),
         }
@@ -81,16 +82,24 @@ impl Shape {
     /// The facts of one message: `readings` minutes from `from_s` on, one where the shape does not pack.
     pub fn facts(self, salt: Salt, sensor: &Arc<str>, from_s: i64, readings: usize) -> Vec<Fact> {
         let readings = if self.packs() { readings } else { 1 };
-        let fact = |minute: usize| {
+        let fact = |minute: usize, metric: &'static str| {
             let time_us = (from_s + 60 * minute as i64) * 1_000_000;
-            let mut key = Key { sensor: sensor.clone(), metric: self.metric(), time_us, event: 0 };
-            if self == Shape::Passage {
-                key.event = (hash(&key, Salt { variant: 0, ..salt }) % 1_000_000) as i64;
-                return Fact { value: speed_mps(&key, salt) * METRES_A_SECOND_KMH, key };
-            }
-            Fact { value: decimal(hash(&key, salt), self == Shape::Level), key }
+            let mut key = Key { sensor: sensor.clone(), metric, time_us, event: 0 };
+            let value = match self {
+                Shape::Passage => {
+                    key.event = (hash(&key, Salt { variant: 0, ..salt }) % 1_000_000) as i64;
+                    hundredths(&key, salt) * METRES_A_SECOND_KMH
+                }
+                Shape::Station if metric == SPEED => hundredths(&key, salt),
+                Shape::Station => (hash(&key, salt) % 4) as f64,
+                Shape::Level | Shape::Volume | Shape::Register => {
+                    decimal(hash(&key, salt), self == Shape::Level)
+                }
+            };
+            Fact { key, value }
         };
-        (0..readings).map(fact).collect()
+        let minutes = 0..readings;
+        minutes.flat_map(|minute| self.metrics().iter().map(move |metric| fact(minute, metric))).collect()
     }
 
     /// The payload that says `facts`, with `number` as a member where there is one.
@@ -98,16 +107,18 @@ impl Shape {
         let first = &facts[0].key;
         let at = |key: &Key| Timestamp::from_microsecond(key.time_us).unwrap_or(Timestamp::UNIX_EPOCH);
         match self {
-            Shape::Level | Shape::Volume => {
-                let record = if self == Shape::Level { r#""n":"level","u":"m""# } else { r#""n":"volume""# };
+            Shape::Level | Shape::Volume | Shape::Station => {
                 let base_s = first.time_us / 1_000_000;
-                let mut text = format!(
-                    r#"[{{{number}"bn":"{}:","bt":{base_s},{record},"v":{}}}"#,
-                    first.sensor, facts[0].value
-                );
-                for fact in &facts[1..] {
+                let mut text = format!(r#"[{{{number}"bn":"{}:","bt":{base_s}"#, first.sensor);
+                for (i, fact) in facts.iter().enumerate() {
                     let offset_s = fact.key.time_us / 1_000_000 - base_s;
-                    text += &format!(r#",{{{record},"t":{offset_s},"v":{}}}"#, fact.value);
+                    let record = match fact.key.metric {
+                        VOLUME => r#""n":"volume""#,
+                        SPEED => r#""n":"speed","u":"km/h""#,
+                        _ => r#""n":"level","u":"m""#,
+                    };
+                    text += if i == 0 { "," } else { ",{" };
+                    text += &format!(r#"{record},"t":{offset_s},"v":{}}}"#, fact.value);
                 }
                 text + "]"
             }
@@ -118,13 +129,14 @@ impl Shape {
                 r#"{{{number}"vehicle":{},"class":"car","entered":"{}","on_time_s":0.34,"speed_mps":{},"length_m":4.6}}"#,
                 first.event,
                 at(first),
-                speed_mps(first, salt)
+                hundredths(first, salt)
             ),
         }
     }
 }
 
-fn speed_mps(key: &Key, salt: Salt) -> f64 {
+/// Of a speed, from 0 to 40.
+fn hundredths(key: &Key, salt: Salt) -> f64 {
     (hash(key, salt) % 4_000) as f64 / 100.0
 }
 

@@ -2,11 +2,13 @@
 //! buckets joined from narrower ones in time order.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 
 /// Source bad, clock skew, out of range, implausible, stuck: counted beside a bucket, never inside.
 const EXCLUDED: i32 = 1 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 9;
+const IMPLAUSIBLE: i32 = 1 << 8;
 const FIVE_MINUTES_US: i64 = 300_000_000;
 const HOUR_US: i64 = 3_600_000_000;
 
@@ -43,6 +45,35 @@ pub struct Rollup {
 
 /// The buckets of one level by series and start in microseconds.
 pub type Level<S> = BTreeMap<(S, i64), Rollup>;
+
+/// The samples of each series, by sensor and metric.
+pub type Samples = BTreeMap<(Arc<str>, Arc<str>), (Interval, Vec<Sample>)>;
+
+/// A mean speed of an interval in which the same detector counted no vehicle is implausible.
+pub fn doubt(series: &mut Samples) {
+    let mut doubted = Vec::new();
+    for ((sensor, metric), (interval, samples)) in &*series {
+        let Some(rest) = metric.strip_prefix("traffic.speed") else { continue };
+        let words = rest.split('.').filter(|word| !["mean", "harmonic", "spot"].contains(word));
+        let volume = "traffic.volume".to_owned() + &words.collect::<Vec<_>>().join(".");
+        let Some((of_volume, volumes)) = series.get(&(sensor.clone(), volume.into())) else { continue };
+        if of_volume != interval || !interval.ends_at_time {
+            continue;
+        }
+        let is_none = |volume: &Sample| volume.value == 0.0 && volume.quality & EXCLUDED == 0;
+        let nones: Vec<i64> = volumes.iter().filter(|v| is_none(v)).map(|volume| volume.time_us).collect();
+        for (at, sample) in samples.iter().enumerate() {
+            if 0.0 < sample.value && nones.binary_search(&sample.time_us).is_ok() {
+                doubted.push(((sensor.clone(), metric.clone()), at));
+            }
+        }
+    }
+    for (name, at) in doubted {
+        if let Some((_, samples)) = series.get_mut(&name) {
+            samples[at].quality |= IMPLAUSIBLE;
+        }
+    }
+}
 
 /// Five minutes, hours and local days of `zone`, from each series' samples in time order.
 pub fn levels<S: Ord + Clone>(
@@ -194,6 +225,22 @@ mod tests {
         let [narrow, ..] = levels(&BTreeMap::from([(1, (Interval::default(), samples))]), &TimeZone::UTC);
         let values = narrow[&(1, 0)].values.unwrap().map(f64::from_bits);
         assert_eq!(values[0] + values[1], 2.0);
+    }
+
+    #[test]
+    fn a_speed_of_no_vehicle_is_doubted() {
+        let minutes = Interval { every_s: Some(60), ends_at_time: true };
+        let name = |metric: &str| (Arc::from("a"), Arc::from(metric));
+        let speeds = vec![sample(1, 50.0), sample(2, 40.0), sample(3, 0.0)];
+        let volumes = vec![sample(1, 0.0), sample(2, 3.0), sample(3, 0.0)];
+        let mut series = Samples::from([
+            (name("traffic.speed.mean.lane1"), (minutes, speeds)),
+            (name("traffic.volume.lane1"), (minutes, volumes)),
+        ]);
+        doubt(&mut series);
+        let qualities = |metric| series[&name(metric)].1.iter().map(|s| s.quality).collect::<Vec<_>>();
+        assert_eq!(qualities("traffic.speed.mean.lane1"), [IMPLAUSIBLE, 0, 0]);
+        assert_eq!(qualities("traffic.volume.lane1"), [0, 0, 0]);
     }
 
     #[test]

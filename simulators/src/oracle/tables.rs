@@ -8,7 +8,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use tokio_postgres::{Client, Row};
 
 use super::load::JOINT;
-use super::rollup::{Interval, Rollup, Sample};
+use super::rollup::{self, Interval, Rollup, Sample, Samples};
 
 /// A series, by its name.
 pub type Name = (Arc<str>, Arc<str>);
@@ -277,14 +277,15 @@ impl Tables {
     }
 
     /// The samples of each series in time order, as rollups are made of them.
-    pub fn samples(&self) -> BTreeMap<Name, (Interval, Vec<Sample>)> {
-        let mut series: BTreeMap<Name, (Interval, Vec<Sample>)> = BTreeMap::new();
+    pub fn samples(&self) -> Samples {
+        let mut series = Samples::new();
         for ((name, time_us, _), stored) in &self.facts {
             let interval = self.intervals.get(name).copied().unwrap_or_default();
             let (_, samples) = series.entry(name.clone()).or_insert_with(|| (interval, Vec::new()));
             let sample = |s: &Stored| Sample { time_us: *time_us, value: s.adds, quality: s.quality };
             samples.extend(stored.iter().map(sample));
         }
+        rollup::doubt(&mut series);
         series
     }
 }
