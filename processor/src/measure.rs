@@ -1,17 +1,24 @@
-//! What the numbers mean: the measures of traffic and utilities, from the states of buckets. The first four are pure; formulas, units,
-//! sources and edge cases stand at each function.
+//! What the numbers mean: the measures of traffic and utilities, from the states of buckets. All but the last three are pure;
+//! formulas, units, sources and edge cases stand at each function.
 //!
 //! - [`settle`]: buckets of any width from stored states, their borders settled with their neighbours
 //! - [`traffic`]: volume, speeds, density, peak hour, annual averages, level of service, queues, incidents
+//! - [`road`]: stations on segments, what they say together, bottlenecks and the queues behind them
 //! - [`utility`]: registers, demand, power factor, night flow, water balance, gas
+//! - [`zone`]: the balance and the nights of a zone of meters
+//! - [`impute`]: estimates of what was not observed
 //! - [`detector`]: what is wrong with a detector, by the published thresholds
-//! - [`history`], [`health`]: what the tables know of a series, and what needs a visit
+//! - [`history`], [`network`], [`health`]: what the tables know of series, of roads and zones, and what needs a visit
 
 pub mod detector;
 pub mod health;
 pub mod history;
+pub mod impute;
+pub mod network;
+pub mod road;
 pub mod settle;
 pub mod traffic;
 pub mod utility;
+pub mod zone;
 
 pub use settle::{Settled, settle};

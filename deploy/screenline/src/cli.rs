@@ -26,6 +26,8 @@ use crate::{
     service::{IngestArgs, QueryArgs},
     supervisor::mosquitto::BrokerArgs,
     telemetry::Format,
+    traffic::TrafficArgs,
+    utility::UtilityArgs,
     verify::VerifyArgs,
 };
 
@@ -111,6 +113,10 @@ pub enum Command {
     Registry(Box<RegistryArgs>),
     /// Say what a sensor measured, in buckets of any width, and how much of it was observed
     Measure(Box<MeasureArgs>),
+    /// Say what the detectors of roads measured together: levels of service, queues, incidents, annual averages
+    Traffic(Box<TrafficArgs>),
+    /// Say what the meters of zones counted together: balances, night flows, leaks, peak demand
+    Utility(Box<UtilityArgs>),
     /// List the sensors that need a visit, with the reason and since when
     Health(Box<HealthArgs>),
     /// Show what rollups would be by other ranges, moduli or calibrations, and take them over

@@ -1,10 +1,18 @@
 //! Where a command finds the tables.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, RwLock},
+};
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
-use processor::store::StorageChoice;
+use jiff::tz::TimeZone;
+use processor::{
+    registry::{Admission, Registry},
+    store::{self, City, StorageChoice},
+};
+use tokio_postgres::Client;
 
 use crate::{
     signals,
@@ -78,6 +86,27 @@ impl DatabaseArgs {
             },
             Err(error) => Err(error).context("open the data folder"),
         }
+    }
+}
+
+/// An open database, what its registry knows, and the clocks of its city.
+pub struct Tables {
+    pub client: Client,
+    pub registry: Arc<RwLock<Registry>>,
+    pub zone: TimeZone,
+}
+
+impl Tables {
+    /// `name` is what the database calls us.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn open(url: &str, name: &str) -> anyhow::Result<Tables> {
+        let client = store::connect(url, name).await.context("connect to the database")?;
+        let zone = City::read(&client).await?.time_zone;
+        let registry = Arc::new(RwLock::new(Registry::new(Admission::Closed)));
+        Registry::refresh(&registry, &client).await?;
+        Ok(Tables { client, registry, zone })
     }
 }
 

@@ -1,33 +1,26 @@
 //! `screenline health`: which sensors need a visit, and why.
 
-use std::{
-    process::ExitCode,
-    sync::{Arc, RwLock},
-};
+use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 use jiff::{Timestamp, ToSpan, civil::Date};
-use processor::{
-    measure::{
-        detector::Thresholds,
-        health::{self, Finding},
-    },
-    registry::{Admission, Registry},
-    store::{self, City},
+use processor::measure::{
+    detector::Thresholds,
+    health::{self, Finding, Inspection},
 };
 use serde_json::json;
 
 use crate::{
-    database::DatabaseArgs,
+    console::Console,
+    database::{DatabaseArgs, Tables},
     paper::{Paint, Table, count},
 };
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-Detectors that count vehicles and measure occupancy are judged by their samples of 05:00 to 22:00, with the thresholds of
-Caltrans' PeMS; registers by whether they move and are heard. The rules: processor/MEASURES.md. Exit code 1 if anything
-needs a visit.
+Detectors that count vehicles are judged by their samples of 05:00 to 22:00, with the thresholds of Caltrans' PeMS, or by
+their passages; registers by whether they move; all others by whether they are heard, say what can be, and do not repeat
+one value. The rules: processor/MEASURES.md. Exit code 1 if anything needs a visit.
 
 Examples:
   screenline health
@@ -58,15 +51,12 @@ enum Roads {
 
 /// # Errors
 /// The database cannot be read.
-pub async fn run(args: HealthArgs) -> anyhow::Result<ExitCode> {
-    args.database.with(async |url| look(&args, url).await).await
+pub async fn run(args: HealthArgs, console: &Console) -> anyhow::Result<ExitCode> {
+    args.database.with(async |url| look(&args, url, console).await).await
 }
 
-async fn look(args: &HealthArgs, url: &str) -> anyhow::Result<ExitCode> {
-    let client = store::connect(url, "screenline-health").await.context("connect to the database")?;
-    let zone = City::read(&client).await?.time_zone;
-    let registry = Arc::new(RwLock::new(Registry::new(Admission::Closed)));
-    Registry::refresh(&registry, &client).await?;
+async fn look(args: &HealthArgs, url: &str, console: &Console) -> anyhow::Result<ExitCode> {
+    let Tables { client, registry, zone } = Tables::open(url, "screenline-health").await?;
     let day = match args.day {
         Some(day) => day,
         None => zone.to_datetime(Timestamp::now()).date().checked_sub(1.day())?,
@@ -75,7 +65,10 @@ async fn look(args: &HealthArgs, url: &str) -> anyhow::Result<ExitCode> {
         Roads::Urban => Thresholds::URBAN,
         Roads::Rural => Thresholds::RURAL,
     };
-    let findings = health::findings(&client, &registry, day, args.look_back, &thresholds, &zone).await?;
+    let inspection = Inspection { last: day, days: args.look_back, thresholds, zone };
+    let told = |done, of| console.status(&format!("{done} of {}", count(of as i64, "series", "series")));
+    let findings = health::findings(&client, &registry, &inspection, told).await?;
+    console.end_status();
     if args.json {
         let each = |finding: &Finding| {
             let Finding { sensor, metric, rule, since, advice } = finding;

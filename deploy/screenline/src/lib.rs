@@ -41,12 +41,16 @@ mod rejected;
 mod replay;
 mod reprocess;
 mod retention;
+mod rows;
+mod selection;
 mod service;
 mod signals;
 mod status;
 mod supervisor;
 mod telemetry;
+mod traffic;
 mod up;
+mod utility;
 mod verify;
 
 use std::process::ExitCode;
@@ -91,7 +95,9 @@ pub fn run() -> ExitCode {
                 Command::Rejected(args) => Box::pin(rejected::run(*args, &console)).await,
                 Command::Registry(args) => Box::pin(registry::run(*args)).await,
                 Command::Measure(args) => Box::pin(measure::run(*args)).await,
-                Command::Health(args) => Box::pin(health::run(*args)).await,
+                Command::Traffic(args) => Box::pin(traffic::run(*args, &console)).await,
+                Command::Utility(args) => Box::pin(utility::run(*args, &console)).await,
+                Command::Health(args) => Box::pin(health::run(*args, &console)).await,
                 Command::Reprocess(args) => Box::pin(reprocess::run(*args, &console)).await,
                 Command::Changes(args) => Box::pin(changes::run(*args)).await,
                 Command::Audit(args) => Box::pin(audit::run(*args, &console)).await,

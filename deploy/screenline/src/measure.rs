@@ -1,31 +1,30 @@
 //! `screenline measure`: what a sensor measured, in buckets of any width, with what was not observed.
 
-use std::{
-    ops::Range,
-    process::ExitCode,
-    sync::{Arc, RwLock},
-};
+use std::{ops::Range, process::ExitCode};
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use processor::{
     measure::{
         Settled,
         history::{self, BUCKETS_MAX, Width},
+        impute::{self, Imputed},
         traffic,
-        utility::{self, RegisterEvent, StuckRule},
+        utility::{self, StuckRule},
+        zone,
     },
-    model::{Kind, MetricName, SensorId, Series, Time},
-    registry::{Admission, Registry},
-    store::{self, City},
+    model::{Kind, SensorId, Series, Time, bucket::HOUR},
+    registry,
 };
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use crate::{
-    database::DatabaseArgs,
-    paper::{Paint, Table, percent},
+    database::{DatabaseArgs, Tables},
+    paper::Paint,
     period::{self, PeriodArgs},
+    rows::{Cell, Row, Rows},
+    selection::{Chosen, SelectionArgs},
 };
 
 #[derive(Debug, Clone, Args)]
@@ -39,27 +38,22 @@ Examples:
   screenline measure water.volume.total WM-101 --from 2026-11-01 --to 2026-12-01 --width 1d
   screenline measure traffic.vehicle --segment ring-4 --direction NB --width 15m      all lanes of a road
   screenline measure traffic.vehicle bridge-1 bridge-2 ferry --width 1d               a screenline
+  screenline measure traffic.volume loop-17 --impute --neighbours loop-16,loop-18     what was silent, estimated beside
   screenline measure traffic.speed.mean loop-17 --width 1m --last 1h --json")]
 pub struct MeasureArgs {
-    /// What is measured
-    metric: MetricName,
-    /// Sensors, of which all together are one: the lanes of a road, the crossings of a river
-    #[arg(value_name = "SENSOR", required_unless_present_any = ["segment", "zone"])]
-    sensors: Vec<SensorId>,
-    /// All sensors of a segment that measure it
-    #[arg(long, value_name = "ID", conflicts_with = "sensors")]
-    segment: Option<String>,
-    /// Of these, the ones of a direction
-    #[arg(long, value_name = "TEXT", requires = "segment")]
-    direction: Option<String>,
-    /// All sensors of a zone, and of the zones in it, that measure it
-    #[arg(long, value_name = "ID", conflicts_with_all = ["sensors", "segment"])]
-    zone: Option<String>,
+    #[command(flatten)]
+    selection: SelectionArgs,
     /// How wide buckets are: 20s, 5m, 1h, or 1d for local days
-    #[arg(long, default_value = "1h", value_parser = width)]
+    #[arg(long, default_value = "1h", value_parser = period::width)]
     width: Width,
     #[command(flatten)]
     period: PeriodArgs,
+    /// Estimate what was silent or stuck, in columns of its own: by neighbours, else by the same time of the week before
+    #[arg(long)]
+    impute: bool,
+    /// Sensors near by that measure the same
+    #[arg(long, value_name = "SENSOR", requires = "impute", value_delimiter = ',')]
+    neighbours: Vec<SensorId>,
     /// Print one JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -67,16 +61,8 @@ pub struct MeasureArgs {
     database: DatabaseArgs,
 }
 
-fn width(text: &str) -> Result<Width, String> {
-    if text == "1d" {
-        return Ok(Width::Days);
-    }
-    let span = period::span(text)?;
-    match i64::try_from(span.as_micros()) {
-        Ok(micros) if 1_000_000 <= micros && micros <= 86_400_000_000 => Ok(Width::Micros(micros)),
-        _ => Err(format!("{text:?} is not between 1s and 1d")),
-    }
-}
+/// Buckets of sensors that are held at once: 300 bytes each.
+const CELLS_MAX: usize = 500_000;
 
 /// # Errors
 /// There is no such series, or the database cannot be read.
@@ -85,24 +71,14 @@ pub async fn run(args: MeasureArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn measure(args: &MeasureArgs, url: &str) -> anyhow::Result<ExitCode> {
-    let client = store::connect(url, "screenline-measure").await.context("connect to the database")?;
-    let zone = City::read(&client).await?.time_zone;
-    let registry = Arc::new(RwLock::new(Registry::new(Admission::Closed)));
-    Registry::refresh(&registry, &client).await?;
+    let Tables { client, registry, zone } = Tables::open(url, "screenline-measure").await?;
     let period = args.period.of(&zone, Timestamp::now())?;
-    let all = series(args, &client, &registry, &period).await?;
-    let (_, first) = &all[0];
-    let kind = first.kind;
-    ensure!(
-        all.iter().all(|(_, one)| one.kind == kind && one.unit == first.unit),
-        "{} is not of one kind and unit at all these sensors: measure them apart",
-        args.metric
-    );
-    let interval = all.iter().map(|(_, one)| one.arithmetic.interval).max().unwrap_or(0);
+    let all = args.selection.of(&client, &registry, &period).await?;
+    let (first, metric) = (&all[0].series, args.selection.metric.as_str());
+    let interval = all.iter().map(|one| one.series.arithmetic.interval).max().unwrap_or(0);
     ensure!(
         !matches!(args.width, Width::Micros(micros) if micros < interval),
-        "a reading of {} speaks of {} s: take buckets of at least that, --width",
-        args.metric,
+        "a reading of {metric} speaks of {} s: take buckets of at least that, --width",
         interval / 1_000_000
     );
     let spans = args.width.spans(&(period.start.into()..period.end.into()), &zone);
@@ -114,27 +90,35 @@ async fn measure(args: &MeasureArgs, url: &str) -> anyhow::Result<ExitCode> {
         Width::Days => 86_400,
         Width::Micros(micros) => u32::try_from(micros / 1_000_000).unwrap_or(u32::MAX),
     };
+    ensure!(
+        all.len() * spans.len() <= CELLS_MAX,
+        "{} sensors in {} buckets are more than can be held at once: take wider buckets, or a shorter period",
+        all.len(),
+        spans.len()
+    );
+    let series: Vec<Series> = all.iter().map(|one| one.series.clone()).collect();
+    let each = history::read(&client, &registry, &series, &spans, args.width, &zone).await?;
     let mut settled: Vec<Vec<Settled>> = spans.iter().map(|_| Vec::with_capacity(all.len())).collect();
-    let mut events: Vec<(String, RegisterEvent, Range<Time>)> = Vec::new();
-    for (sensor, one) in &all {
-        let buckets = history::read(&client, &registry, one, &spans, args.width, &zone).await?;
-        if one.kind == Kind::Counter {
+    let mut events = Rows::default();
+    for (Chosen { sensor, series, .. }, buckets) in all.iter().zip(each) {
+        if series.kind == Kind::Counter {
             let found = utility::register_events(&buckets, step_s, StuckRule::default());
-            events.extend(found.into_iter().map(|(event, span)| (sensor.clone(), event, span)));
+            events.0.extend(found.into_iter().map(|(event, span)| {
+                let (from, to) = (Cell::Time(span.start), Cell::Time(span.end));
+                vec![("sensor", Cell::text(sensor)), ("event", Cell::text(event)), ("from", from), ("to", to)]
+            }));
         }
         settled.iter_mut().zip(buckets).for_each(|(several, bucket)| several.push(bucket));
     }
-    let rows: Vec<Map<String, Value>> =
-        settled.into_iter().filter_map(|several| together(several, first)).collect();
+    let mut rows = Rows(settled.into_iter().filter_map(|several| together(several, first)).collect());
+    if args.impute {
+        let beside =
+            estimates(args, &Tables { client, registry, zone: zone.clone() }, &all, &spans, step_s).await?;
+        rows.0.iter_mut().zip(beside).for_each(|(row, beside)| row.extend(beside));
+    }
     if args.json {
-        let buckets = Value::from(rows.into_iter().map(Value::Object).collect::<Vec<_>>());
-        let (kind, unit, metric) = (kind.as_str(), &*first.unit, args.metric.as_str());
-        let each = |(sensor, event, span): &(String, RegisterEvent, Range<Time>)| {
-            let (from, to) = (span.start.to_string(), span.end.to_string());
-            json!({"sensor": sensor, "event": event.to_string(), "from": from, "to": to})
-        };
-        let events: Vec<Value> = events.iter().map(each).collect();
-        let sensors = all.len();
+        let (kind, unit, sensors) = (first.kind.as_str(), &*first.unit, all.len());
+        let (buckets, events) = (rows.json(), events.json());
         println!(
             "{}",
             json!({
@@ -142,170 +126,155 @@ async fn measure(args: &MeasureArgs, url: &str) -> anyhow::Result<ExitCode> {
             })
         );
     } else {
-        print!("{}", text(&rows, args, &zone));
-        let moment = |time: Time| time.timestamp().to_zoned(zone.clone()).strftime("%F %H:%M").to_string();
-        for (sensor, event, span) in &events {
-            println!("{sensor}: {event}, {} to {}", moment(span.start), moment(span.end));
+        let paint = Paint::of_stdout();
+        print!("{}", rows.text(paint, &zone, &["to"]));
+        if !events.0.is_empty() {
+            print!("\n{}", events.text(paint, &zone, &[]));
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The sensors that are asked for, and their series; at least one. A sensor was where its registry says so for some of
-/// the period.
-async fn series(
+/// How far back other days are looked at for an estimate (PeMS: a week).
+const BACK: i64 = 7 * 24 * HOUR;
+
+/// What sensors that were silent or stuck would have counted in each bucket, together, and how that was estimated.
+async fn estimates(
     args: &MeasureArgs,
-    client: &tokio_postgres::Client,
-    registry: &RwLock<Registry>,
-    period: &Range<Timestamp>,
-) -> anyhow::Result<Vec<(String, Series)>> {
-    let metric = args.metric.as_str();
-    let sensors: Vec<String> = match (&args.segment, &args.zone) {
-        (None, None) => args.sensors.iter().map(ToString::to_string).collect(),
-        (segment, zone) => {
-            let select = "WITH RECURSIVE inside AS (
-                              SELECT id FROM zone WHERE id = $3
-                              UNION SELECT zone.id FROM zone JOIN inside ON zone.parent = inside.id
-                          )
-                          SELECT DISTINCT s.sensor FROM series s JOIN sensor ON sensor.id = s.sensor
-                          WHERE s.metric = $1 AND (sensor.segment = $2 OR sensor.zone IN (SELECT id FROM inside))
-                              AND ($4::text IS NULL OR sensor.direction = $4)
-                              AND sensor.valid_from < $6 AND $5 < sensor.valid_to ORDER BY s.sensor";
-            let Range { start, end } = period;
-            let rows = client.query(select, &[&metric, segment, zone, &args.direction, &start, &end]).await?;
-            rows.iter().map(|row| row.get(0)).collect()
-        }
+    Tables { client, registry, zone }: &Tables,
+    all: &[Chosen],
+    spans: &[Range<Time>],
+    step_s: u32,
+) -> anyhow::Result<Vec<Row>> {
+    let metric = args.selection.metric.as_str();
+    let kind = all[0].series.kind;
+    ensure!(
+        matches!(kind, Kind::Event | Kind::Total | Kind::Delta | Kind::Counter),
+        "{metric} is of kind {kind}: only what is counted is estimated"
+    );
+    ensure!(
+        matches!(args.width, Width::Micros(micros) if micros <= HOUR && HOUR % micros == 0),
+        "estimates are made in steps that fill an hour: --width 1h, 15m or 5m"
+    );
+    let near: Vec<Series> = {
+        let registry = registry::read(registry);
+        let find = |sensor: &SensorId| {
+            let series = registry.find(sensor.as_str(), metric).cloned();
+            series
+                .with_context(|| format!("there is no {metric} of {sensor}: see `screenline registry list`"))
+        };
+        args.neighbours.iter().map(find).collect::<anyhow::Result<_>>()?
     };
-    ensure!(!sensors.is_empty(), "no sensor there measures {metric}: see `screenline registry list`");
-    let registry = processor::registry::read(registry);
-    let find = |sensor: String| {
-        let series = registry.find(&sensor, metric).cloned();
-        let none = || format!("there is no {metric} of {sensor}: see `screenline registry list`");
-        series.with_context(none).map(|series| (sensor, series))
+    let (Some(first), Some(last)) = (spans.first(), spans.last()) else { return Ok(Vec::new()) };
+    let whole = args.width.spans(&(Time::from_micros(first.start.micros() - BACK)..last.end), zone);
+    let before = whole.len() - spans.len();
+    ensure!(
+        (all.len() + near.len()) * whole.len() <= CELLS_MAX,
+        "that many sensors over that long cannot be held at once: take wider buckets, or a shorter period"
+    );
+    let known = async |series: &[Series]| -> anyhow::Result<Vec<Vec<Option<f64>>>> {
+        let settled = history::read(client, registry, series, &whole, args.width, zone).await?;
+        let amounts = settled.iter().map(|buckets| -> Vec<Option<f64>> {
+            let amounts: Vec<Option<f64>> = buckets.iter().map(|bucket| zone::amount(bucket, kind)).collect();
+            if kind == Kind::Counter { impute::unstuck(&amounts, step_s) } else { amounts }
+        });
+        Ok(amounts.collect())
     };
-    sensors.into_iter().map(find).collect()
+    let series: Vec<Series> = all.iter().map(|one| one.series.clone()).collect();
+    let near = known(&near).await?;
+    let near: Vec<&[Option<f64>]> = near.iter().map(Vec::as_slice).collect();
+    let a_day = (86_400 / step_s) as usize;
+    let each = known(&series).await?;
+    let each: Vec<Vec<Option<Imputed>>> =
+        each.iter().map(|own| impute::impute(own, &near, a_day).split_off(before)).collect();
+    let beside = |bucket: usize| {
+        let found: Vec<Imputed> = each.iter().filter_map(|imputed| imputed[bucket]).collect();
+        let mut methods: Vec<String> = found.iter().map(|imputed| imputed.method.to_string()).collect();
+        methods.sort_unstable();
+        methods.dedup();
+        let sum = (!found.is_empty()).then(|| found.iter().map(|imputed| imputed.value).sum());
+        let by = (!methods.is_empty()).then(|| methods.join(", "));
+        vec![("imputed", Cell::Number(sum)), ("imputed_by", Cell::Text(by))]
+    };
+    Ok((0..spans.len()).map(beside).collect())
 }
 
 /// What the sensors say of one bucket together. A sum is none where one of them was silent; of passages it is of those
 /// that were heard, and `heard` says how many.
-fn together(several: Vec<Settled>, series: &Series) -> Option<Map<String, Value>> {
+fn together(several: Vec<Settled>, series: &Series) -> Option<Row> {
     let sensors = several.len();
     let heard = several.iter().filter(|one| 0 < one.state.count).count();
     let mut row = row(&Settled::beside(several)?, series);
     if 1 < sensors {
-        row.insert("heard".to_owned(), heard.into());
         if heard < sensors && matches!(series.kind, Kind::Total | Kind::Delta) {
-            row.insert("sum".to_owned(), Value::Null);
-            row.insert("rate_h".to_owned(), Value::Null);
+            row.retain(|(name, _)| !["sum", "rate_h"].contains(name));
+            row.extend([("sum", Cell::Number(None)), ("rate_h", Cell::Number(None))]);
         }
+        row.insert(2, ("heard", Cell::Count(heard as i64)));
     }
     Some(row)
 }
 
-/// What one bucket says, by the names of its columns; null is not observed.
-fn row(settled: &Settled, series: &Series) -> Map<String, Value> {
+/// What one bucket says.
+fn row(settled: &Settled, series: &Series) -> Row {
     let Settled { span, state, counted, is_partial, integral, breaks, .. } = settled;
-    let mut row = Map::new();
-    let mut say = |name: &str, value: Value| drop(row.insert(name.to_owned(), value));
-    say("from", span.start.to_string().into());
-    say("to", span.end.to_string().into());
-    say("count", state.count.into());
-    say("flagged", state.flagged.into());
-    say("late", state.late.into());
     let values = state.values.as_ref();
-    let observed = (series.kind != Kind::Event).then(|| settled.coverage());
-    say("coverage", observed.into());
-    let speeds = |say: &mut dyn FnMut(&str, Value)| {
-        say("time_mean_speed", traffic::time_mean_speed(state, series.kind).into());
-        say("space_mean_speed", traffic::space_mean_speed(state, series.kind).into());
-        for (name, share) in [("v15", 0.15), ("v50", 0.5), ("v85", 0.85)] {
-            say(name, traffic::speed_quantile(state, share).into());
-        }
+    let measured_s = settled.measured_s(series.kind);
+    // Of passages only a heartbeat says it.
+    let observed = (series.kind != Kind::Event || 0 < settled.covered).then(|| settled.coverage());
+    let mut row = vec![
+        ("from", Cell::Time(span.start)),
+        ("to", Cell::Time(span.end)),
+        ("count", Cell::Count(state.count)),
+        ("flagged", Cell::Count(state.flagged)),
+        ("late", Cell::Count(state.late)),
+        ("coverage", Cell::Share(observed)),
+    ];
+    let mut numbers = |numbers: &[(&'static str, Option<f64>)]| {
+        row.extend(numbers.iter().map(|(name, number)| (*name, Cell::Number(*number))));
+    };
+    let speeds = || {
+        let quantile = |share: f64| traffic::speed_quantile(state, share);
+        [
+            ("time_mean_speed", traffic::time_mean_speed(state, series.kind)),
+            ("space_mean_speed", traffic::space_mean_speed(state, series.kind)),
+            ("v15", quantile(0.15)),
+            ("v50", quantile(0.5)),
+            ("v85", quantile(0.85)),
+        ]
     };
     match series.kind {
         Kind::Event => {
-            let volume = traffic::volume(state, series.kind);
-            say("volume", volume.into());
-            say("flow", volume.and_then(|volume| traffic::flow(volume, settled.seconds())).into());
-            say("occupancy", traffic::occupancy(settled, settled.seconds()).into());
-            speeds(&mut say);
+            let volume = traffic::volume(settled, series.kind);
+            let flow = volume.and_then(|volume| traffic::flow(volume, measured_s));
+            let occupancy = traffic::occupancy(settled, measured_s);
+            numbers(&[("volume", volume), ("flow", flow), ("occupancy", occupancy)]);
+            numbers(&speeds());
         }
         Kind::Total | Kind::Delta => {
-            let volume = traffic::volume(state, series.kind);
-            say("sum", volume.into());
-            say("rate_h", volume.and_then(|volume| traffic::flow(volume, settled.observed_s())).into());
+            let sum = traffic::volume(settled, series.kind);
+            numbers(&[("sum", sum), ("rate_h", sum.and_then(|sum| traffic::flow(sum, measured_s)))]);
         }
         Kind::Counter => {
-            say("counted", counted.map(|counted| counted.to_f64()).into());
-            say("partial", (*is_partial).into());
-            say("resets", breaks.resets.into());
-            say("rollovers", breaks.rollovers.into());
-            say("jitters", breaks.jitters.into());
-            say("jumps", breaks.jumps.into());
+            numbers(&[("counted", counted.map(|counted| counted.to_f64()))]);
+            row.push(("partial", Cell::Flag(*is_partial)));
+            let breaks = [
+                ("resets", breaks.resets),
+                ("rollovers", breaks.rollovers),
+                ("jitters", breaks.jitters),
+                ("jumps", breaks.jumps),
+            ];
+            row.extend(breaks.map(|(name, count)| (name, Cell::Count(count.into()))));
         }
         Kind::Gauge | Kind::Rate | Kind::Sliding => {
             let held = integral.filter(|_| 0 < settled.covered).map(|sum| sum / settled.observed_s());
             let plain = values.map(|values| values.total() / state.count as f64);
-            say("mean", held.or(plain).into());
-            say("min", values.map(|values| values.min).into());
-            say("max", values.map(|values| values.max).into());
+            let (min, max) = (values.map(|values| values.min), values.map(|values| values.max));
+            numbers(&[("mean", held.or(plain)), ("min", min), ("max", max)]);
             if series.arithmetic.is_speed {
-                speeds(&mut say);
+                numbers(&speeds());
             }
         }
     }
     row
-}
-
-fn text(rows: &[Map<String, Value>], args: &MeasureArgs, zone: &TimeZone) -> String {
-    const HEADINGS: [&str; 25] = [
-        "from",
-        "heard",
-        "count",
-        "flagged",
-        "late",
-        "coverage",
-        "volume",
-        "flow",
-        "occupancy",
-        "time_mean_speed",
-        "space_mean_speed",
-        "v15",
-        "v50",
-        "v85",
-        "sum",
-        "rate_h",
-        "counted",
-        "partial",
-        "resets",
-        "rollovers",
-        "jitters",
-        "jumps",
-        "mean",
-        "min",
-        "max",
-    ];
-    let there = |name: &&&str| rows.first().is_some_and(|row| row.contains_key(**name));
-    let headings: Vec<&'static str> = HEADINGS.iter().filter(there).copied().collect();
-    let mut table = Table::new(Paint::of_stdout(), &headings);
-    let narrow = matches!(args.width, Width::Micros(micros) if micros % 60_000_000 != 0);
-    let format = if narrow { "%F %H:%M:%S" } else { "%F %H:%M" };
-    for row in rows {
-        table.row(headings.iter().map(|name| match (&row[*name], *name) {
-            (Value::String(at), "from") => {
-                let at =
-                    at.parse::<Timestamp>().map(|at| at.to_zoned(zone.clone()).strftime(format).to_string());
-                at.unwrap_or_default()
-            }
-            (Value::Number(share), "coverage") => percent(share.as_f64().unwrap_or_default()),
-            (Value::Number(number), _) if number.is_f64() => {
-                let number = format!("{:.3}", number.as_f64().unwrap_or_default());
-                number.trim_end_matches('0').trim_end_matches('.').to_owned()
-            }
-            (Value::Number(number), _) => number.to_string(),
-            (Value::Bool(true), _) => "yes".to_owned(),
-            _ => String::new(),
-        }));
-    }
-    table.text()
 }

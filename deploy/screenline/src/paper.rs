@@ -69,6 +69,13 @@ impl Table {
         Table { paint, columns: headings.iter().map(column).collect(), rows: Vec::new() }
     }
 
+    /// Headings, each with whether it is of numbers.
+    pub fn of(paint: Paint, headings: impl Iterator<Item = (&'static str, bool)>) -> Table {
+        let column =
+            |(heading, numeric)| if numeric { Column::Right(heading) } else { Column::Left(heading) };
+        Table { paint, columns: headings.map(column).collect(), rows: Vec::new() }
+    }
+
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }

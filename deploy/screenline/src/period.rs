@@ -5,6 +5,7 @@ use std::{ops::Range, str::FromStr};
 use anyhow::{Context, ensure};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp, ToSpan, civil, tz::TimeZone};
+use processor::measure::history::Width;
 
 /// `2026-11-20`, `2026-11-20 14:30`, `2026-11-20T14:30:00Z`, or `24h`: so long ago.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -105,6 +106,18 @@ pub fn span(text: &str) -> Result<SignedDuration, String> {
     let span = days.map(|days| SignedDuration::from_hours(24 * i64::from(days)));
     let span = span.or_else(|| text.parse().ok()).filter(SignedDuration::is_positive);
     span.ok_or_else(|| "give a time such as 24h or 7d".to_owned())
+}
+
+/// How wide buckets are: `20s`, `5m`, `1h`, or `1d` for local days.
+pub fn width(text: &str) -> Result<Width, String> {
+    if text == "1d" {
+        return Ok(Width::Days);
+    }
+    let span = span(text)?;
+    match i64::try_from(span.as_micros()) {
+        Ok(micros) if 1_000_000 <= micros && micros <= 86_400_000_000 => Ok(Width::Micros(micros)),
+        _ => Err(format!("{text:?} is not between 1s and 1d")),
+    }
 }
 
 impl FromStr for Moment {

@@ -1,10 +1,6 @@
 //! `screenline reprocess`: what stored numbers would be by other rules, before the rules take over.
 
-use std::{
-    collections::BTreeMap,
-    process::ExitCode,
-    sync::{Arc, RwLock},
-};
+use std::{collections::BTreeMap, process::ExitCode};
 
 use anyhow::{Context, ensure};
 use clap::Args;
@@ -12,14 +8,13 @@ use jiff::{Timestamp, tz::TimeZone};
 use processor::{
     auditor::{Auditor, MISMATCHES_MAX, Mismatch, Shown},
     model::{Level, SeriesId, State, Time},
-    registry::{self, Admission, Registry},
-    store::{self, City},
+    registry,
 };
 use serde_json::json;
 
 use crate::{
     console::Console,
-    database::DatabaseArgs,
+    database::{DatabaseArgs, Tables},
     paper::{Paint, Table, count},
     period::Moment,
     registry::files::FilesArgs,
@@ -66,12 +61,9 @@ pub async fn run(args: ReprocessArgs, console: &Console) -> anyhow::Result<ExitC
 
 async fn reprocess(args: &ReprocessArgs, url: &str, console: &Console) -> anyhow::Result<ExitCode> {
     let files = args.files.read()?;
-    let client = store::connect(url, "screenline-reprocess").await.context("connect to the database")?;
+    let Tables { client, registry, zone } = Tables::open(url, "screenline-reprocess").await?;
     client.batch_execute("SET statement_timeout = 0").await?; // rollups of years may be looked through
-    let zone = City::read(&client).await?.time_zone;
     let (plan, _) = registry::diff(&client, &files).await?;
-    let registry = Arc::new(RwLock::new(Registry::new(Admission::Closed)));
-    Registry::refresh(&registry, &client).await?;
     let version = registry::read(&registry).version();
     let touched = registry::write(&registry).rehearse(&plan).map_err(anyhow::Error::msg)?;
     let mut auditor = Auditor::new(url, registry.clone(), zone.clone());

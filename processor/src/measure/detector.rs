@@ -1,6 +1,6 @@
-//! What is wrong with a detector: checks of one sample, and the verdict on its day.
+//! What is wrong with a detector: the verdict on its day.
 
-use std::fmt;
+use std::{fmt, ops::RangeInclusive};
 
 /// What a loop said of one interval.
 #[derive(Clone, Copy, PartialEq, Default, Debug)]
@@ -12,42 +12,8 @@ pub struct Sample {
     pub speed: Option<f64>,
 }
 
-/// Why a sample cannot be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Doubt {
-    /// Below 0 or above 100 %.
-    Occupancy,
-    /// Below 0, or more than 25 vehicles a lane in 30 s.
-    Volume,
-    /// Below 0 or above 250 km/h.
-    Speed,
-    /// A speed without a vehicle.
-    SpeedOfNone,
-    /// Speed, occupancy and volume make vehicles shorter than 3 m or longer than 18 m (Turochy and Smith, AEVL).
-    Length,
-}
-
-/// Everything that is wrong with a sample of so many seconds over so many lanes.
-pub fn doubts(sample: &Sample, seconds: f64, lanes: f64) -> Vec<Doubt> {
-    let Sample { volume, occupancy, speed } = *sample;
-    let outside = |value: Option<f64>, high: f64| value.is_some_and(|value| !(0.0..=high).contains(&value));
-    let length = || {
-        let (volume, occupancy, speed) = (volume?, occupancy?, speed?);
-        let flow = volume / lanes * 3_600.0 / seconds;
-        (0.0 < flow && 0.0 < occupancy && 0.0 < speed).then(|| 10.0 * occupancy * speed / flow)
-    };
-    let found = [
-        (outside(occupancy, 100.0), Doubt::Occupancy),
-        (outside(volume, 25.0 * lanes * seconds / 30.0), Doubt::Volume),
-        (outside(speed, 250.0), Doubt::Speed),
-        (volume == Some(0.0) && speed.is_some_and(|speed| 0.0 < speed), Doubt::SpeedOfNone),
-        (length().is_some_and(|length| !(3.0..=18.0).contains(&length)), Doubt::Length),
-    ];
-    found.into_iter().filter(|(is_wrong, _)| *is_wrong).map(|(_, doubt)| doubt).collect()
-}
-
 /// What a detector's day says of it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Health {
     Good,
     /// Nothing came at all.
@@ -62,6 +28,10 @@ pub enum Health {
     Intermittent,
     /// The same occupancy for hours.
     Constant,
+    /// Speed, occupancy and volume make vehicles that no road has.
+    Lengths,
+    /// Passages that cannot be: too near to each other, or of vehicles too short or too long.
+    Chatter,
 }
 
 impl Health {
@@ -75,6 +45,8 @@ impl Health {
             Health::High => "retune the loop: it stays covered",
             Health::Intermittent => "look for a loose connection",
             Health::Constant => "reset the controller: it repeats one value",
+            Health::Lengths => "look at its sensitivity, and whether lanes are mixed up",
+            Health::Chatter => "look at its sensitivity: it sees vehicles twice, or none",
         }
     }
 }
@@ -89,6 +61,8 @@ impl fmt::Display for Health {
             Health::High => "high",
             Health::Intermittent => "intermittent",
             Health::Constant => "constant",
+            Health::Lengths => "lengths",
+            Health::Chatter => "chatter",
         })
     }
 }
@@ -109,6 +83,11 @@ pub struct Thresholds {
     pub counted_without: f64,
     /// Seconds without a change of a positive occupancy.
     pub constant_s: f64,
+    /// Without occupancy, as on ramps: of the samples, without vehicles.
+    pub idle: f64,
+    /// Without occupancy: more vehicles in 30 s are many, and the share of samples above it.
+    pub many: f64,
+    pub crowded: f64,
 }
 
 impl Thresholds {
@@ -120,30 +99,72 @@ impl Thresholds {
         occupied_without: 0.02,
         counted_without: 0.5,
         constant_s: 14_400.0,
+        idle: 0.95,
+        many: 20.0,
+        crowded: 0.2,
     };
     pub const RURAL: Thresholds = Thresholds { empty: 0.9, ..Thresholds::URBAN };
 }
 
+/// What a vehicle is as long as, in metres, with the length of the loop (Turochy and Smith, average effective length).
+const EFFECTIVE_LENGTHS: RangeInclusive<f64> = 3.0..=18.0;
+/// Of the samples that say a length; ours.
+const WRONG_LENGTHS: f64 = 0.5;
+/// What a vehicle is as long as, in metres, and how far behind the one before, in seconds (Coifman and Dhoorjaty).
+const LENGTHS: RangeInclusive<f64> = 2.0..=25.0;
+const HEADWAY_LEAST_S: f64 = 0.5;
+/// Of the passages of a day; ours.
+const WRONG_PASSAGES: f64 = 0.1;
+
 /// The verdict on a day of samples, each of `seconds`, of which so many were due; the first rule that holds.
 pub fn daily(samples: &[Sample], due: usize, seconds: f64, thresholds: &Thresholds) -> Health {
+    let of_all = |count: usize| count as f64 / samples.len().max(1) as f64;
     let share = |holds: &dyn Fn(f64, f64) -> bool| {
         let both = samples.iter().filter(|s| s.volume.zip(s.occupancy).is_some_and(|(n, occ)| holds(n, occ)));
-        both.count() as f64 / samples.len().max(1) as f64
+        of_all(both.count())
     };
     let heard = samples.iter().filter(|sample| sample.occupancy.or(sample.volume).is_some()).count();
+    let only_counts = samples.iter().all(|sample| sample.occupancy.is_none());
+    let counts = |holds: &dyn Fn(f64) -> bool| {
+        of_all(samples.iter().filter(|sample| only_counts && sample.volume.is_some_and(holds)).count())
+    };
     let longest = samples.chunk_by(|a, b| a.occupancy == b.occupancy);
     let longest = longest.filter(|same| same[0].occupancy.is_some_and(|occupancy| 0.0 < occupancy));
     let longest = longest.map(<[Sample]>::len).max().unwrap_or(0);
+    let lengths: Vec<f64> = samples.iter().filter_map(|sample| sample.effective_length_m(seconds)).collect();
+    let wrong = lengths.iter().filter(|length| !EFFECTIVE_LENGTHS.contains(length)).count();
     let rules = [
         (heard == 0, Health::Silent),
         ((heard as f64) < thresholds.least * due as f64, Health::Insufficient),
         (thresholds.empty <= share(&|_, occupancy| occupancy == 0.0), Health::CardOff),
+        (thresholds.idle <= counts(&|n| n == 0.0), Health::CardOff),
         (thresholds.high <= share(&|_, occupancy| thresholds.high_occupancy < occupancy), Health::High),
+        (thresholds.crowded <= counts(&|n| thresholds.many * seconds / 30.0 < n), Health::High),
         (thresholds.occupied_without <= share(&|n, occ| n == 0.0 && 0.0 < occ), Health::Intermittent),
         (thresholds.counted_without <= share(&|n, occ| 0.0 < n && occ == 0.0), Health::Intermittent),
         (thresholds.constant_s <= longest as f64 * seconds, Health::Constant),
+        (!lengths.is_empty() && WRONG_LENGTHS * lengths.len() as f64 <= wrong as f64, Health::Lengths),
     ];
     rules.into_iter().find(|(holds, _)| *holds).map_or(Health::Good, |(_, health)| health)
+}
+
+impl Sample {
+    /// The mean effective length of the vehicles, 10 * occ * v / q, in metres.
+    fn effective_length_m(&self, seconds: f64) -> Option<f64> {
+        let (volume, occupancy, speed) = (self.volume?, self.occupancy?, self.speed?);
+        let flow = 3_600.0 * volume / seconds;
+        (0.0 < flow && 0.0 < occupancy && 0.0 < speed).then(|| 10.0 * occupancy * speed / flow)
+    }
+}
+
+/// The verdict on the passages of a lane in one day, each with its second and the length of the vehicle, in time order.
+pub fn passages(passages: &[(f64, Option<f64>)]) -> Health {
+    let near = passages.windows(2).filter(|two| two[1].0 - two[0].0 < HEADWAY_LEAST_S).count();
+    let wrong = passages.iter().filter(|(_, length)| length.is_some_and(|m| !LENGTHS.contains(&m))).count();
+    match WRONG_PASSAGES * passages.len() as f64 <= (near + wrong) as f64 && !passages.is_empty() {
+        true => Health::Chatter,
+        false => Health::Good,
+    }
 }
 
 #[cfg(test)]
@@ -182,17 +203,34 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_doubted() {
-        let of = |volume, occupancy, speed| {
-            doubts(
-                &Sample { volume: Some(volume), occupancy: Some(occupancy), speed: Some(speed) },
-                30.0,
-                1.0,
-            )
+    fn a_ramp_is_judged_by_its_counts() {
+        let of = |volume: &dyn Fn(usize) -> u32| {
+            day(|i| Sample { volume: Some(f64::from(volume(i))), ..Sample::default() })
         };
-        assert_eq!(of(10.0, 15.0, 50.0), []);
-        assert_eq!(of(90.0, 101.0, 251.0), [Doubt::Occupancy, Doubt::Volume, Doubt::Speed, Doubt::Length]);
-        assert_eq!(of(0.0, 0.0, 50.0), [Doubt::SpeedOfNone]);
-        assert_eq!(of(20.0, 1.0, 50.0), [Doubt::Length]);
+        assert_eq!(of(&|i| i as u32 % 9), Health::Good);
+        assert_eq!(of(&|i| u32::from(i % 50 == 0)), Health::CardOff);
+        assert_eq!(of(&|i| if i % 4 == 0 { 21 } else { 3 }), Health::High);
+    }
+
+    #[test]
+    fn vehicles_have_the_length_of_vehicles() {
+        let with_speed = |speed: f64| {
+            day(move |i| Sample {
+                speed: Some(speed),
+                ..sample(f64::from(i as u32 % 7 + 4), f64::from(i as u32 % 7 + 4))
+            })
+        };
+        // 10 * 1 % * 60 km/h / 120 veh/h for each vehicle: 5 m; at 6 km/h half a metre.
+        assert_eq!((with_speed(60.0), with_speed(6.0)), (Health::Good, Health::Lengths));
+        let lane = |length: f64, headway: f64| {
+            let of: Vec<(f64, Option<f64>)> =
+                (0..100).map(|i| (f64::from(i) * headway, Some(length))).collect();
+            passages(&of)
+        };
+        assert_eq!(
+            (lane(4.5, 3.0), lane(30.0, 3.0), lane(4.5, 0.2)),
+            (Health::Good, Health::Chatter, Health::Chatter)
+        );
+        assert_eq!(passages(&[]), Health::Good);
     }
 }

@@ -1,7 +1,8 @@
 //! The verdict on each detector, register and sensor of a city, a local day at a time.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::Range,
     sync::RwLock,
 };
 
@@ -14,7 +15,7 @@ use super::{
     utility::{self, StuckRule},
 };
 use crate::{
-    model::{Series, SeriesId, Time, bucket::HOUR},
+    model::{Kind, Level, Series, SeriesId, State, Time, bucket::HOUR},
     registry::{self, Registry},
     roller::tables,
     store::StoreError,
@@ -27,7 +28,9 @@ pub struct Detector {
     /// Of its volume.
     pub metric: String,
     pub volume: Series,
-    pub occupancy: Series,
+    pub occupancy: Option<Series>,
+    /// Where it is of one lane: the lengths of vehicles follow from it.
+    pub speed: Option<Series>,
 }
 
 /// What is wrong with a sensor, and since when.
@@ -43,30 +46,181 @@ pub struct Finding {
     pub advice: &'static str,
 }
 
+/// Which days are looked at.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// The day that is judged.
+    pub last: Date,
+    /// How many days, with that one, are looked back: to say since when.
+    pub days: u32,
+    pub thresholds: Thresholds,
+    pub zone: TimeZone,
+}
+
 /// Readings that are looked at in one go: 56 bytes each.
 const READINGS_MAX: usize = 2_000_000;
+/// Rollups that are looked at in one go: some 400 bytes each.
+const ROLLUPS_MAX: usize = 200_000;
 /// The hours that a detector is judged by: with traffic, and without a night that looks like a fault.
 const HOURS: (i8, i8) = (5, 22);
+/// A detector of passages, or a sensor that rests, is compared with so many days before at least.
+const DAYS_BEFORE: usize = 3;
 
-/// The detectors of a city that count vehicles and measure occupancy in equal intervals; by lane or direction where
-/// their metrics say so.
+/// A series of the city, with its names.
+struct Named {
+    sensor: String,
+    metric: String,
+    series: Series,
+}
+
+impl Named {
+    fn finding(&self, rule: impl ToString, since: Date, advice: &'static str) -> Finding {
+        let (sensor, metric) = (self.sensor.clone(), self.metric.clone());
+        Finding { sensor, metric, rule: rule.to_string(), since, advice }
+    }
+}
+
+impl Inspection {
+    fn day(&self, back: u32) -> Date {
+        self.last.checked_sub(i64::from(back).days()).unwrap_or(self.last)
+    }
+
+    /// An hour of a local day.
+    fn at(&self, day: Date, hour: i8) -> Result<Time, StoreError> {
+        let zoned = day.at(hour, 0, 0, 0).to_zoned(self.zone.clone());
+        zoned.map(|zoned| Time::from(zoned.timestamp())).map_err(|error| StoreError::Unfit(error.to_string()))
+    }
+
+    /// All days, from midnight to midnight.
+    fn span(&self) -> Result<Range<Time>, StoreError> {
+        let after = self.last.checked_add(1.day()).unwrap_or(self.last);
+        Ok(self.at(self.day(self.days - 1), 0)?..self.at(after, 0)?)
+    }
+}
+
+/// What needs a visit, the oldest first: detectors by the verdicts of their days, registers that stuck, sensors that fell
+/// silent, rest at one value or say only what cannot be. `told` hears how many series of how many were looked at.
 ///
 /// # Errors
 /// The database cannot be read.
-pub async fn detectors(client: &Client, registry: &RwLock<Registry>) -> Result<Vec<Detector>, StoreError> {
-    let query = "SELECT v.id, o.id, v.sensor, v.metric FROM series v JOIN series o ON o.sensor = v.sensor
-                     AND o.metric = replace(v.metric, 'traffic.volume', 'traffic.occupancy')
-                     AND o.interval_s = v.interval_s
-                 WHERE (v.metric = 'traffic.volume' OR v.metric LIKE 'traffic.volume.%')
-                     AND NOT EXISTS (SELECT FROM quarantine q WHERE q.sensor = v.sensor)
-                 ORDER BY v.sensor, v.metric";
+pub async fn findings(
+    client: &Client,
+    registry: &RwLock<Registry>,
+    inspection: &Inspection,
+    mut told: impl FnMut(usize, usize),
+) -> Result<Vec<Finding>, StoreError> {
+    let all = named(client, registry).await?;
+    let detectors = detectors(client, registry, &all).await?;
+    let (count, mut done) = (all.len(), 0);
+    let mut findings = Vec::new();
+    let samples = (HOURS.1 - HOURS.0) as usize * 3_600 / 30 * 3;
+    for some in detectors.chunks(READINGS_MAX / samples) {
+        findings.extend(of_detectors(client, some, inspection).await?);
+        done += some.len();
+        told(done, count);
+    }
+    let judged = |detector: &Detector| [Some(detector.volume.id), detector.occupancy.as_ref().map(|o| o.id)];
+    let judged: HashSet<SeriesId> = detectors.iter().flat_map(judged).flatten().collect();
+    // A speed of a detector is silent with it.
+    let ids = |one: &Named| [Some(one.series.id), one.series.volume];
+    let is_judged = |one: &Named| ids(one).iter().flatten().any(|id| judged.contains(id));
+    let rest: Vec<Named> = all.into_iter().filter(|one| !is_judged(one)).collect();
+    let hours = inspection.days as usize * 25;
+    for some in rest.chunks((ROLLUPS_MAX / hours).max(1)) {
+        findings.extend(of_days(client, some, inspection).await?);
+        findings.extend(of_registers(client, registry, some, inspection).await?);
+        done += some.len();
+        told(done, count);
+    }
+    // One finding a series is enough: the one that came first.
+    findings.sort_by(|a, b| (&a.sensor, &a.metric, a.since).cmp(&(&b.sensor, &b.metric, b.since)));
+    findings.dedup_by(|a, b| (&a.sensor, &a.metric) == (&b.sensor, &b.metric));
+    findings.sort_by_key(|finding| finding.since);
+    Ok(findings)
+}
+
+/// The series of the city but for those in quarantine.
+async fn named(client: &Client, registry: &RwLock<Registry>) -> Result<Vec<Named>, StoreError> {
+    let query = "SELECT id, sensor, metric FROM series
+                 WHERE NOT EXISTS (SELECT FROM quarantine q WHERE q.sensor = series.sensor) ORDER BY sensor, metric";
     let rows = client.query(query, &[]).await?;
     let registry = registry::read(registry);
-    let detector = |row: &tokio_postgres::Row| {
-        let series = |column: usize| registry.series(SeriesId(row.get(column))).cloned();
-        Some(Detector { sensor: row.get(2), metric: row.get(3), volume: series(0)?, occupancy: series(1)? })
+    let named = |row: &tokio_postgres::Row| {
+        let series = registry.series(SeriesId(row.get(0)))?.clone();
+        Some(Named { sensor: row.get(1), metric: row.get(2), series })
     };
-    Ok(rows.iter().filter_map(detector).collect())
+    Ok(rows.iter().filter_map(named).collect())
+}
+
+/// The detectors that count vehicles in intervals of five minutes at most, most with their occupancy; by lane or direction
+/// where their metrics say so.
+async fn detectors(
+    client: &Client,
+    registry: &RwLock<Registry>,
+    all: &[Named],
+) -> Result<Vec<Detector>, StoreError> {
+    let query = "SELECT DISTINCT id FROM sensor WHERE lane IS NOT NULL";
+    let of_one_lane: HashSet<String> = client.query(query, &[]).await?.iter().map(|row| row.get(0)).collect();
+    let speeds: HashMap<SeriesId, &Series> = {
+        let registry = registry::read(registry);
+        let of = |named: &&Named| registry.rule(named.series.id).and_then(|rule| rule.volume).is_some();
+        let speeds = all.iter().filter(of);
+        speeds.filter_map(|named| Some((named.series.volume?, &named.series))).collect()
+    };
+    let by_name: HashMap<(&str, &str), &Series> =
+        all.iter().map(|one| ((one.sensor.as_str(), one.metric.as_str()), &one.series)).collect();
+    let detector = |one: &Named| {
+        let lane = one
+            .metric
+            .strip_prefix("traffic.volume")
+            .filter(|rest| rest.is_empty() || rest.starts_with('.'))?;
+        let interval_s = one.series.interval_s.filter(|seconds| *seconds <= 300)?;
+        if one.series.kind != Kind::Total {
+            return None;
+        }
+        let occupancy = format!("traffic.occupancy{lane}");
+        let occupancy = by_name.get(&(one.sensor.as_str(), occupancy.as_str()));
+        let speed = speeds
+            .get(&one.series.id)
+            .filter(|_| lane.starts_with(".lane") || of_one_lane.contains(&one.sensor));
+        Some(Detector {
+            sensor: one.sensor.clone(),
+            metric: one.metric.clone(),
+            volume: one.series.clone(),
+            occupancy: occupancy.filter(|o| o.interval_s == Some(interval_s)).map(|o| (*o).clone()),
+            speed: speed.map(|speed| (*speed).clone()),
+        })
+    };
+    Ok(all.iter().filter_map(detector).collect())
+}
+
+/// The verdicts on some detectors, with the days that they have held.
+async fn of_detectors(
+    client: &Client,
+    detectors: &[Detector],
+    inspection: &Inspection,
+) -> Result<Vec<Finding>, StoreError> {
+    let verdicts = day(client, detectors, inspection.last, inspection).await?;
+    let ill = detectors.iter().zip(verdicts).filter(|(_, health)| *health != Health::Good);
+    let mut held: Vec<(Detector, Health, Date)> =
+        ill.map(|(detector, health)| (detector.clone(), health, inspection.last)).collect();
+    let mut open: Vec<usize> = (0..held.len()).collect();
+    for back in 1..inspection.days {
+        let day_before = inspection.day(back);
+        let still: Vec<Detector> = open.iter().map(|at| held[*at].0.clone()).collect();
+        let verdicts = day(client, &still, day_before, inspection).await?;
+        let same = open.iter().zip(verdicts).filter(|(at, health)| held[**at].1 == *health);
+        open = same.map(|(at, _)| *at).collect();
+        open.iter().for_each(|at| held[*at].2 = day_before);
+    }
+    let finding = |(detector, health, since): (Detector, Health, Date)| Finding {
+        sensor: detector.sensor,
+        metric: detector.metric,
+        rule: health.to_string(),
+        since,
+        advice: health.advice(),
+    };
+    Ok(held.into_iter().map(finding).collect())
 }
 
 /// The verdict on each of some detectors for a local day.
@@ -77,124 +231,145 @@ pub async fn day(
     client: &Client,
     detectors: &[Detector],
     day: Date,
-    thresholds: &Thresholds,
-    zone: &TimeZone,
+    inspection: &Inspection,
 ) -> Result<Vec<Health>, StoreError> {
-    let at = |hour: i8| {
-        let zoned = day.at(hour, 0, 0, 0).to_zoned(zone.clone());
-        zoned.map(|zoned| Time::from(zoned.timestamp())).map_err(|error| StoreError::Unfit(error.to_string()))
-    };
-    let (start, end) = (at(HOURS.0)?, at(HOURS.1)?);
+    let (start, end) = (inspection.at(day, HOURS.0)?, inspection.at(day, HOURS.1)?);
     let seconds = (end.micros() - start.micros()) as f64 / 1e6;
-    let mut verdicts = Vec::with_capacity(detectors.len());
-    let interval = |detector: &Detector| f64::from(detector.volume.interval_s.unwrap_or(60));
-    let least = detectors.iter().map(interval).fold(f64::INFINITY, f64::min);
-    let at_once = (READINGS_MAX as f64 * least / seconds / 2.0).max(1.0) as usize;
-    for some in detectors.chunks(at_once) {
-        let ids: Vec<SeriesId> = some.iter().flat_map(|d| [d.volume.id, d.occupancy.id]).collect();
-        let mut facts = Vec::new();
-        // Readings carry the end of their interval.
-        let after = |time: Time| Time::from_micros(time.micros() + 1);
-        tables::read_facts(client, after(start), after(end), Some(&ids), &mut facts).await?;
-        let mut by_series: HashMap<SeriesId, Vec<(Time, f64)>> = HashMap::new();
-        for fact in facts {
-            by_series.entry(fact.series).or_default().push((fact.time, fact.value));
-        }
-        for detector in some {
-            let mut samples: BTreeMap<Time, Sample> = BTreeMap::new();
-            for (time, volume) in by_series.remove(&detector.volume.id).unwrap_or_default() {
-                samples.entry(time).or_default().volume = Some(volume);
-            }
-            for (time, occupancy) in by_series.remove(&detector.occupancy.id).unwrap_or_default() {
-                samples.entry(time).or_default().occupancy = Some(occupancy);
-            }
-            let samples: Vec<Sample> = samples.into_values().collect();
-            let due = (seconds / interval(detector)) as usize;
-            verdicts.push(detector::daily(&samples, due, interval(detector), thresholds));
-        }
+    let series = detectors.iter().flat_map(|d| [Some(&d.volume), d.occupancy.as_ref(), d.speed.as_ref()]);
+    let ids: Vec<SeriesId> = series.flatten().map(|series| series.id).collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(verdicts)
+    let mut facts = Vec::new();
+    // Readings carry the end of their interval.
+    let after = |time: Time| Time::from_micros(time.micros() + 1);
+    tables::read_facts(client, after(start), after(end), Some(&ids), &mut facts).await?;
+    let mut by_series: HashMap<SeriesId, Vec<(Time, f64)>> = HashMap::new();
+    for fact in facts {
+        by_series.entry(fact.series).or_default().push((fact.time, fact.value));
+    }
+    let verdict = |detector: &Detector| {
+        let mut samples: BTreeMap<Time, Sample> = BTreeMap::new();
+        let mut take = |series: Option<&Series>, put: fn(&mut Sample, f64)| {
+            let readings = series.and_then(|series| by_series.remove(&series.id)).unwrap_or_default();
+            readings.into_iter().for_each(|(time, value)| put(samples.entry(time).or_default(), value));
+        };
+        take(Some(&detector.volume), |sample, value| sample.volume = Some(value));
+        take(detector.occupancy.as_ref(), |sample, value| sample.occupancy = Some(value));
+        take(detector.speed.as_ref(), |sample, value| sample.speed = Some(value));
+        let samples: Vec<Sample> = samples.into_values().collect();
+        let interval_s = f64::from(detector.volume.interval_s.unwrap_or(60));
+        let due = (seconds / interval_s) as usize;
+        detector::daily(&samples, due, interval_s, &inspection.thresholds)
+    };
+    Ok(detectors.iter().map(verdict).collect())
 }
 
-/// What needs a visit: detectors by the verdicts of the last days, registers that stuck, and sensors that fell silent.
-///
-/// # Errors
-/// The database cannot be read.
-pub async fn findings(
+/// What the rollups of days say: silence, one value for days, nothing that could be, passages that cannot be.
+async fn of_days(
     client: &Client,
-    registry: &RwLock<Registry>,
-    last: Date,
-    days: u32,
-    thresholds: &Thresholds,
-    zone: &TimeZone,
+    some: &[Named],
+    inspection: &Inspection,
 ) -> Result<Vec<Finding>, StoreError> {
-    let detectors = detectors(client, registry).await?;
-    let before = |back: u32| last.checked_sub(i64::from(back).days()).unwrap_or(last);
-    let mut verdicts: Vec<Vec<Health>> = Vec::new();
-    for back in 0..days {
-        verdicts.push(day(client, &detectors, before(back), thresholds, zone).await?);
+    let span = inspection.span()?;
+    let ids: Vec<SeriesId> = some.iter().map(|one| one.series.id).collect();
+    let mut rollups = Vec::new();
+    tables::read_rollups(client, Level::Day, span.start, span.end, Some(&ids), &mut rollups).await?;
+    let mut states: HashMap<SeriesId, BTreeMap<Date, State>> = HashMap::new();
+    for rollup in rollups {
+        let date = inspection.zone.to_datetime(rollup.bucket.timestamp()).date();
+        states.entry(rollup.series).or_default().insert(date, rollup.state);
     }
+    let mut passing: Vec<&Named> = Vec::new();
     let mut findings = Vec::new();
-    for (which, detector) in detectors.iter().enumerate() {
-        let own: Vec<Health> = verdicts.iter().map(|day| day[which]).collect();
-        let Some(health) = own.first().copied().filter(|health| *health != Health::Good) else { continue };
-        let same = own.iter().take_while(|other| **other == health).count();
-        findings.push(Finding {
-            sensor: detector.sensor.clone(),
-            metric: detector.metric.clone(),
-            rule: health.to_string(),
-            since: before(same as u32 - 1),
-            advice: health.advice(),
-        });
+    for one in some {
+        let days = states.remove(&one.series.id).unwrap_or_default();
+        findings.extend(of_series(one, &days, inspection));
+        if one.series.kind == Kind::Event && days.contains_key(&inspection.last) {
+            passing.push(one);
+        }
     }
-    findings.extend(registers(client, registry, before(days - 1), last, zone).await?);
-    findings.sort_by(|a, b| (a.since, &a.sensor).cmp(&(b.since, &b.sensor)));
+    for one in passing {
+        findings.extend(of_passages(client, one, inspection).await?);
+    }
     Ok(findings)
 }
 
-/// Registers that stuck, or that nothing was heard of, in some days.
-async fn registers(
+fn of_series(one: &Named, days: &BTreeMap<Date, State>, inspection: &Inspection) -> Option<Finding> {
+    let Inspection { last, days: back, .. } = *inspection;
+    let after = |day: Date| day.checked_add(1.day()).unwrap_or(day);
+    let first = inspection.day(back - 1);
+    let Some(state) = days.get(&last) else {
+        // A street may be empty for a day; one that was used on each day before is not.
+        let expected = match one.series.kind {
+            Kind::Event => DAYS_BEFORE <= days.len(),
+            Kind::Counter => true,
+            _ => one.series.interval_s.is_some() || !days.is_empty(),
+        };
+        let since = days.last_key_value().map_or(first, |(heard, _)| after(*heard));
+        return expected.then(|| one.finding(Health::Silent, since, Health::Silent.advice()));
+    };
+    if state.count == 0 {
+        let bad = days.iter().rev().take_while(|(_, state)| state.count == 0);
+        let since = bad.last().map_or(last, |(day, _)| *day);
+        return Some(one.finding("flagged", since, "look at its readings: all are bad or out of range"));
+    }
+    if !matches!(one.series.kind, Kind::Gauge | Kind::Rate | Kind::Sliding) {
+        return None;
+    }
+    let only =
+        |state: &State| state.values.as_ref().filter(|v| 1 < state.count && v.min == v.max).map(|v| v.min);
+    let value = only(state)?;
+    let resting = days.iter().rev().take_while(|(_, state)| only(state) == Some(value));
+    let (since, rested) = resting.fold((last, 0), |(_, rested), (day, _)| (*day, rested + 1));
+    let before: Vec<&State> = days.values().rev().skip(rested).collect();
+    let moved = DAYS_BEFORE <= before.len() && before.iter().all(|state| only(state).is_none());
+    moved.then(|| one.finding(Health::Constant, since, "look at the sensor: it repeats one value"))
+}
+
+/// The verdict on a detector of passages.
+async fn of_passages(
+    client: &Client,
+    one: &Named,
+    inspection: &Inspection,
+) -> Result<Option<Finding>, StoreError> {
+    let mut since = None;
+    for back in 0..inspection.days {
+        let day = inspection.day(back);
+        let mut facts = Vec::new();
+        let (start, end) = (inspection.at(day, HOURS.0)?, inspection.at(day, HOURS.1)?);
+        tables::read_facts(client, start, end, Some(&[one.series.id]), &mut facts).await?;
+        let mut passages: Vec<(f64, Option<f64>)> = facts
+            .iter()
+            .map(|fact| (fact.time.micros() as f64 / 1e6, fact.passage.as_ref().and_then(|p| p.length_m)))
+            .collect();
+        passages.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        if detector::passages(&passages) == Health::Good {
+            break;
+        }
+        since = Some(day);
+    }
+    Ok(since.map(|since| one.finding(Health::Chatter, since, Health::Chatter.advice())))
+}
+
+/// Registers that stuck.
+async fn of_registers(
     client: &Client,
     registry: &RwLock<Registry>,
-    first: Date,
-    last: Date,
-    zone: &TimeZone,
+    some: &[Named],
+    inspection: &Inspection,
 ) -> Result<Vec<Finding>, StoreError> {
-    let midnight = |day: Date| {
-        let zoned = day.to_zoned(zone.clone());
-        zoned.map(|zoned| Time::from(zoned.timestamp())).map_err(|error| StoreError::Unfit(error.to_string()))
-    };
-    let after = last.checked_add(1.day()).unwrap_or(last);
-    let spans = Width::Micros(HOUR).spans(&(midnight(first)?..midnight(after)?), zone);
-    let query = "SELECT id, sensor, metric FROM series
-                 WHERE kind = 'counter' AND NOT EXISTS (SELECT FROM quarantine q WHERE q.sensor = series.sensor)
-                 ORDER BY sensor, metric";
-    let mut findings = Vec::new();
-    for row in client.query(query, &[]).await? {
-        let series = registry::read(registry).series(SeriesId(row.get(0))).cloned();
-        let Some(series) = series else { continue };
-        let hours = history::read(client, registry, &series, &spans, Width::Micros(HOUR), zone).await?;
+    let zone = &inspection.zone;
+    let registers: Vec<&Named> = some.iter().filter(|one| one.series.kind == Kind::Counter).collect();
+    let spans = Width::Micros(HOUR).spans(&inspection.span()?, zone);
+    let series: Vec<Series> = registers.iter().map(|one| one.series.clone()).collect();
+    let all = history::read(client, registry, &series, &spans, Width::Micros(HOUR), zone).await?;
+    let stuck = |(one, hours): (&Named, Vec<super::Settled>)| {
         let volumes: Vec<Option<f64>> =
             hours.iter().map(|hour| hour.counted.map(|counted| counted.to_f64())).collect();
-        let date = |hour: usize| zone.to_datetime(spans[hour].start.timestamp()).date();
-        let finding = |rule: &str, since: Date, advice| Finding {
-            sensor: row.get(1),
-            metric: row.get(2),
-            rule: rule.to_owned(),
-            since,
-            advice,
-        };
-        let heard = hours.iter().rposition(|hour| 0 < hour.state.count);
-        match (utility::stuck_from(&volumes, 3_600, StuckRule::default()), heard) {
-            (Some(from), _) => {
-                findings.push(finding("stuck", date(from), "look at the register: it does not move"));
-            }
-            (None, None) => findings.push(finding("silent", first, Health::Silent.advice())),
-            (None, Some(hour)) if hour + 24 < hours.len() => {
-                findings.push(finding("silent", date(hour + 1), Health::Silent.advice()));
-            }
-            _ => {}
-        }
-    }
-    Ok(findings)
+        let from = utility::stuck_from(&volumes, 3_600, StuckRule::default())?;
+        let since = zone.to_datetime(spans[from].start.timestamp()).date();
+        Some(one.finding("stuck", since, "look at the register: it does not move"))
+    };
+    Ok(registers.into_iter().zip(all).filter_map(stuck).collect())
 }

@@ -1,14 +1,18 @@
-//! What the tables know of a series, as buckets of any width.
+//! What the tables know of some series, as buckets of any width.
 
-use std::{ops::Range, sync::RwLock};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+    sync::RwLock,
+};
 
 use jiff::tz::TimeZone;
 use tokio_postgres::Client;
 
 use super::{Settled, settle};
 use crate::{
-    aggregate::{self, Entry},
-    model::{Arithmetic, Level, Series, State, Time, bucket::FIVE_MINUTES, bucket::HOUR},
+    aggregate::{self, Entry, Rollup},
+    model::{Level, Series, SeriesId, State, Time, bucket::FIVE_MINUTES, bucket::HOUR},
     registry::{self, Registry},
     roller::tables,
     store::StoreError,
@@ -59,52 +63,84 @@ impl Width {
     }
 }
 
-/// Reads a series in buckets of a width: closed ones from rollups, open ones from readings, with the neighbours that
-/// settle the first and the last.
+/// Reads some series in buckets of a width: closed ones from rollups, open ones from readings, with the neighbours that
+/// settle the first and the last. Passages are observed where their detector's heartbeat was. A bucket takes some 300 bytes: give as many series as may be held at once.
 ///
 /// # Errors
 /// The database cannot be read.
 pub async fn read(
     client: &Client,
     registry: &RwLock<Registry>,
-    series: &Series,
+    series: &[Series],
     spans: &[Range<Time>],
     width: Width,
     zone: &TimeZone,
-) -> Result<Vec<Settled>, StoreError> {
-    let (Some(first), Some(last)) = (spans.first(), spans.last()) else { return Ok(Vec::new()) };
+) -> Result<Vec<Vec<Settled>>, StoreError> {
+    let (Some(first), Some(last)) = (spans.first(), spans.last()) else {
+        return Ok(vec![Vec::new(); series.len()]);
+    };
     let now: jiff::Timestamp = client.query_one("SELECT now()", &[]).await?.get(0);
-    let reader = Reader { client, registry, series, zone, now: now.into() };
-    let reach = series.arithmetic.max_gap.min(REACH_MAX);
+    let heartbeats: Vec<Option<Series>> = {
+        let registry = registry::read(registry);
+        let heartbeat = |series: &Series| registry.series(series.heartbeat?).cloned();
+        series.iter().map(heartbeat).collect()
+    };
+    let mut all: Vec<Series> = series.iter().chain(heartbeats.iter().flatten()).cloned().collect();
+    all.sort_unstable_by_key(|series| series.id);
+    all.dedup_by_key(|series| series.id);
+    let reader = Reader { client, registry, series: &all, width, zone, now: now.into() };
+    let reach_of = |series: &Series| series.arithmetic.max_gap.min(REACH_MAX);
+    let reach = all.iter().map(reach_of).max().unwrap_or(0);
     let shifted = |time: Time, micros: i64| Time::from_micros(time.micros() + micros);
-    let mut states =
-        reader.states(&(shifted(first.start, -reach)..first.start), Some(Level::FiveMinutes)).await?;
-    states.extend(reader.states(&(first.start..last.end), width.level()).await?);
-    states.extend(reader.states(&(last.end..shifted(last.end, reach)), Some(Level::FiveMinutes)).await?);
-    Ok(settle(spans, &states, &series.arithmetic))
+    let (before, after) = (shifted(first.start, -reach)..first.start, last.end..shifted(last.end, reach));
+    let mut states = States::new();
+    reader.read(&before, Some(Level::FiveMinutes), &mut states).await?;
+    reader.read(&(first.start..last.end), width.level(), &mut states).await?;
+    reader.read(&after, Some(Level::FiveMinutes), &mut states).await?;
+    let settled = |series: &Series| {
+        let near = shifted(first.start, -reach_of(series))..shifted(last.end, reach_of(series));
+        let is_near = |(span, _): &&(Range<Time>, State)| near.start < span.end && span.start < near.end;
+        let states = states.get(&series.id).into_iter().flatten();
+        let states: Vec<(Range<Time>, State)> = states.filter(is_near).cloned().collect();
+        settle(spans, &states, &series.arithmetic)
+    };
+    let observed = |(series, heartbeat): (&Series, &Option<Series>)| {
+        let mut buckets = settled(series);
+        if let Some(heartbeat) = heartbeat {
+            let beats = settled(heartbeat);
+            buckets.iter_mut().zip(beats).for_each(|(bucket, beat)| bucket.covered = beat.covered);
+        }
+        buckets
+    };
+    Ok(series.iter().zip(&heartbeats).map(observed).collect())
 }
+
+/// The states of some series, those of each in time order.
+type States = HashMap<SeriesId, Vec<(Range<Time>, State)>>;
 
 struct Reader<'r> {
     client: &'r Client,
     registry: &'r RwLock<Registry>,
-    series: &'r Series,
+    series: &'r [Series],
+    /// That was asked for.
+    width: Width,
     zone: &'r TimeZone,
     now: Time,
 }
 
 impl Reader<'_> {
-    /// The states in a span of time, in time order: as wide as `level` where that is closed, then narrower ones, then
-    /// those of readings.
-    async fn states(
+    /// Adds the states in a span of time: as wide as `level` where that is closed, then narrower ones, then those of
+    /// readings.
+    async fn read(
         &self,
         span: &Range<Time>,
         level: Option<Level>,
-    ) -> Result<Vec<(Range<Time>, State)>, StoreError> {
-        let mut states = Vec::new();
+        states: &mut States,
+    ) -> Result<(), StoreError> {
         let mut at = span.start;
         let before = Time::from_micros(at.micros() + FIVE_MINUTES - 1).floor(FIVE_MINUTES).min(span.end);
         if level.is_some() && at < before {
-            states.extend(self.fresh(&(at..before)).await?);
+            self.read_fresh(&(at..before), states).await?;
             at = before;
         }
         let levels = [Level::Day, Level::Hour, Level::FiveMinutes];
@@ -113,28 +149,32 @@ impl Reader<'_> {
             // A local midnight need not begin an hour.
             if at < until && closed.start(at, self.zone) == at {
                 let mut rollups = Vec::new();
-                let ids = [self.series.id];
+                let ids: Vec<SeriesId> = self.series.iter().map(|series| series.id).collect();
                 tables::read_rollups(self.client, closed, at, until, Some(&ids), &mut rollups).await?;
                 rollups.sort_unstable_by_key(|rollup| rollup.bucket);
-                let spanned = |bucket: Time| bucket..closed.end(bucket, self.zone);
-                states.extend(rollups.into_iter().map(|rollup| (spanned(rollup.bucket), rollup.state)));
+                for Rollup { series, bucket, state } in rollups {
+                    states.entry(series).or_default().push((bucket..closed.end(bucket, self.zone), state));
+                }
                 at = until;
             }
         }
-        if at < span.end {
-            states.extend(self.fresh(&(at..span.end)).await?);
+        match at < span.end {
+            true => self.read_fresh(&(at..span.end), states).await,
+            false => Ok(()),
         }
-        Ok(states)
     }
 
-    /// States of readings, of the widest width that cuts the span into whole buckets.
-    async fn fresh(&self, span: &Range<Time>) -> Result<Vec<(Range<Time>, State)>, StoreError> {
+    /// Adds the states of readings, of the widest width that cuts the span and what was asked for into whole buckets.
+    async fn read_fresh(&self, span: &Range<Time>, states: &mut States) -> Result<(), StoreError> {
         const WIDTHS: [i64; 5] = [FIVE_MINUTES, 60_000_000, 10_000_000, 1_000_000, 1];
-        let fits = |width: &i64| [span.start, span.end].iter().all(|time| time.floor(*width) == *time);
-        let width = WIDTHS.into_iter().find(fits).unwrap_or(1);
-        let Arithmetic { interval, .. } = self.series.arithmetic;
-        let mut wanted = vec![self.series.id];
-        wanted.extend(self.series.volume);
+        let cuts = |width: i64| [span.start, span.end].iter().all(|time| time.floor(width) == *time);
+        let fits = |width: i64| !matches!(self.width, Width::Micros(asked) if asked % width != 0);
+        let width = WIDTHS.into_iter().find(|width| cuts(*width) && fits(*width)).unwrap_or(1);
+        let interval = self.series.iter().map(|series| series.arithmetic.interval).max().unwrap_or(0);
+        let own: HashSet<SeriesId> = self.series.iter().map(|series| series.id).collect();
+        let wanted: HashSet<SeriesId> =
+            self.series.iter().filter_map(|series| series.volume).chain(own.iter().copied()).collect();
+        let wanted: Vec<SeriesId> = wanted.into_iter().collect();
         let mut facts = Vec::new();
         let end = Time::from_micros(span.end.micros() + interval);
         tables::read_facts(self.client, span.start, end, Some(&wanted), &mut facts).await?;
@@ -152,8 +192,12 @@ impl Reader<'_> {
             }
         }
         let rollups = aggregate::buckets(entries, width, |id| registry::read(self.registry).rule(id));
-        let own = rollups.into_iter().filter(|rollup| rollup.series == self.series.id);
-        let spanned = |bucket: Time| bucket..Time::from_micros(bucket.micros() + width);
-        Ok(own.map(|rollup| (spanned(rollup.bucket), rollup.state)).collect())
+        for Rollup { series, bucket, state } in
+            rollups.into_iter().filter(|rollup| own.contains(&rollup.series))
+        {
+            let span = bucket..Time::from_micros(bucket.micros() + width);
+            states.entry(series).or_default().push((span, state));
+        }
+        Ok(())
     }
 }

@@ -71,6 +71,14 @@ impl Settled {
     pub fn observed_s(&self) -> f64 {
         seconds(self.covered)
     }
+
+    /// Seconds that its numbers speak of: of passages without a heartbeat the whole bucket, else what was observed.
+    pub fn measured_s(&self, kind: Kind) -> f64 {
+        match kind == Kind::Event && self.covered == 0 {
+            true => self.seconds(),
+            false => self.observed_s(),
+        }
+    }
 }
 
 fn seconds(micros: i64) -> f64 {
@@ -212,7 +220,7 @@ fn hold(settled: &mut [Settled], before: &Reached, until: Option<Time>, arithmet
 }
 
 impl Settled {
-    fn empty(span: Range<Time>) -> Settled {
+    pub(super) fn empty(span: Range<Time>) -> Settled {
         Settled {
             span,
             state: State::default(),

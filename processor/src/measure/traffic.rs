@@ -11,11 +11,11 @@ use crate::model::{
 };
 
 /// Vehicles of a bucket: passages, or the sum of what was counted in its intervals. `None` where nothing was heard: a
-/// detector that is silent did not count zero.
-pub fn volume(state: &State, kind: Kind) -> Option<f64> {
-    let values = state.values.as_ref()?;
-    match kind {
-        Kind::Event | Kind::Total | Kind::Delta => Some(values.total()),
+/// detector that is silent did not count zero. One whose heartbeat was heard, and no vehicle, did.
+pub fn volume(settled: &Settled, kind: Kind) -> Option<f64> {
+    match (kind, settled.state.values.as_ref()) {
+        (Kind::Event | Kind::Total | Kind::Delta, Some(values)) => Some(values.total()),
+        (Kind::Event, None) if settled.state.flagged == 0 && 0 < settled.covered => Some(0.0),
         _ => None,
     }
 }
@@ -24,9 +24,7 @@ pub fn volume(state: &State, kind: Kind) -> Option<f64> {
 /// minutes by received samples). An estimate, to be labelled so; `None` below `least`, a share of the bucket.
 pub fn scaled_volume(settled: &Settled, kind: Kind, least: f64) -> Option<f64> {
     let coverage = settled.coverage();
-    volume(&settled.state, kind)
-        .filter(|_| 0.0 < coverage && least <= coverage)
-        .map(|volume| volume / coverage)
+    volume(settled, kind).filter(|_| 0.0 < coverage && least <= coverage).map(|volume| volume / coverage)
 }
 
 /// q = 3600 N / T, of `observed_s` seconds.
@@ -121,7 +119,7 @@ pub fn effective_length_m(intervals: &[(f64, f64)], free_flow_speed: f64) -> Opt
 }
 
 /// Passenger car units by class, where a city says nothing else: London's values for two-wheelers, buses and lorries.
-pub const PCU: [(&str, f64); 9] = [
+const PCU: [(&str, f64); 9] = [
     ("cycle", 0.2),
     ("bicycle", 0.2),
     ("motorcycle", 0.4),
@@ -132,6 +130,11 @@ pub const PCU: [(&str, f64); 9] = [
     ("lorry", 2.0),
     ("trailer", 2.0),
 ];
+
+/// The factors of a city that says nothing else.
+pub fn pcu() -> BTreeMap<String, f64> {
+    PCU.into_iter().map(|(class, factor)| (class.to_owned(), factor)).collect()
+}
 
 /// sum(N_c * f_c): vehicles as passenger cars. A class without a factor, or a vehicle without a class, counts as one.
 pub fn passenger_cars(state: &State, factors: &BTreeMap<String, f64>) -> Option<f64> {
@@ -360,9 +363,9 @@ pub fn is_bottleneck(speeds: &[(Option<f64>, Option<f64>)], distance_km: f64) ->
 /// minute. Defaults: T1 = 13, T2 = 0.55, T3 = 0.1.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct California {
-    pub t1: f64,
-    pub t2: f64,
-    pub t3: f64,
+    t1: f64,
+    t2: f64,
+    t3: f64,
     state: Incident,
     /// Downstream occupancies of the two intervals before.
     before: [Option<f64>; 2],
@@ -378,11 +381,16 @@ pub enum Incident {
 
 impl Default for California {
     fn default() -> Self {
-        California { t1: 13.0, t2: 0.55, t3: 0.1, state: Incident::None, before: [None; 2] }
+        California::new(13.0, 0.55, 0.1)
     }
 }
 
 impl California {
+    /// Before its first interval.
+    pub fn new(t1: f64, t2: f64, t3: f64) -> California {
+        California { t1, t2, t3, state: Incident::None, before: [None; 2] }
+    }
+
     /// Takes in the next interval; a missing occupancy keeps a declared incident and drops a tentative one.
     pub fn next(&mut self, upstream: Option<f64>, downstream: Option<f64>) -> Incident {
         let differences = upstream.zip(downstream).map(|(up, down)| (up - down, (up - down) / up));
@@ -435,8 +443,11 @@ mod tests {
         near(time_mean_speed(&state, Kind::Event), 15.0);
         near(space_mean_speed(&state, Kind::Event), 13.333);
         near(space_mean_speed(&of_speeds(&[0.0, 0.0]), Kind::Event), 0.5);
-        assert_eq!(volume(&state, Kind::Event), Some(24.0));
-        assert_eq!(volume(&State::default(), Kind::Event), None);
+        let span = Time::from_micros(0)..Time::from_micros(60_000_000);
+        let settled = |state: State, covered: i64| Settled { state, covered, ..Settled::empty(span.clone()) };
+        assert_eq!(volume(&settled(state.clone(), 0), Kind::Event), Some(24.0));
+        assert_eq!(volume(&settled(State::default(), 0), Kind::Event), None);
+        assert_eq!(volume(&settled(State::default(), 60_000_000), Kind::Event), Some(0.0));
         let factors = PCU.iter().map(|(class, factor)| ((*class).to_owned(), *factor)).collect();
         assert_eq!(passenger_cars(&state, &factors), Some(36.0));
     }

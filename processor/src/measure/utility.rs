@@ -242,16 +242,6 @@ pub fn stuck_from(volumes: &[Option<f64>], step_s: u32, rule: StuckRule) -> Opti
     None
 }
 
-/// What a stuck or silent meter would have counted in a step, from the same step of the days before `from`: their mean.
-/// For a column of its own, labelled as imputed; never in place of a measurement.
-pub fn imputed(volumes: &[Option<f64>], step_s: u32, from: usize, at: usize) -> Option<f64> {
-    let day = (86_400 / step_s.clamp(1, 86_400)) as usize;
-    let same =
-        volumes[..from.min(volumes.len())].iter().enumerate().filter(|(step, _)| step % day == at % day);
-    let known: Vec<f64> = same.filter_map(|(_, volume)| *volume).collect();
-    (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
-}
-
 /// What happened to a register, other than that it counted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum RegisterEvent {
@@ -382,7 +372,5 @@ mod tests {
         assert_eq!(stuck_from(&hours, 3_600, StuckRule::default()), None);
         hours[60..].fill(Some(0.0));
         assert_eq!(stuck_from(&hours, 3_600, StuckRule::default()), Some(60));
-        assert_eq!((imputed(&hours, 3_600, 60, 74), imputed(&hours, 3_600, 60, 61)), (Some(0.0), Some(1.0)));
-        assert_eq!(imputed(&hours, 3_600, 0, 5), None);
     }
 }

@@ -1,10 +1,11 @@
 use std::{collections::BTreeMap, ops::Range};
 
-use jiff::civil::Date;
+use jiff::{civil::Date, tz::TimeZone};
 use processor::{
     measure::{
         Settled,
-        utility::{self, Balance, NightRule, RegisterEvent, StuckRule},
+        utility::{self, Balance, NightAlarm, NightRule, RegisterEvent, StuckRule},
+        zone::{self, Ledger, Role, Steps},
     },
     model::{Arithmetic, Fixed, Kind, Quality, Time, arithmetic::Meter, bucket::FIVE_MINUTES, bucket::HOUR},
 };
@@ -134,32 +135,34 @@ fn wntr_events_are_named() {
     assert!(gap.start <= time("2024-01-03T02:15:00Z") && time("2024-01-03T14:15:00Z") <= gap.end, "{gap:?}");
 }
 
-/// Water per day that is not billed, in percent of what came in.
-fn non_revenue(network: &Network, impute: bool) -> Vec<f64> {
-    let mut days = [Balance::default(); 7];
-    for (hour, (inflow, stored)) in network.balance.iter().enumerate() {
-        days[hour / 24].inflow += inflow;
-        days[hour / 24].stored += stored;
-    }
+/// Water per day that is not billed, in percent of what came in: as observed, and with what was imputed.
+fn non_revenue(network: &Network) -> [Vec<f64>; 2] {
+    let mut ledger = Ledger::default();
+    let steps = |buckets: &[Settled], seconds: u32| {
+        let spans = buckets.iter().map(|bucket| bucket.span.clone()).collect();
+        Steps { spans, seconds, zone: TimeZone::UTC }
+    };
+    let hours = steps(&network.meters["WM-101"].hours, 3_600);
+    let hourly = |of: fn(&(f64, f64)) -> f64| -> Vec<Option<f64>> {
+        network.balance.iter().map(|hour| Some(of(hour))).collect()
+    };
+    ledger.add(Role::Inlet, &hours, &hourly(|(inflow, _)| *inflow));
+    ledger.add(Role::Storage, &hours, &hourly(|(_, stored)| *stored));
     for metered in network.meters.values().filter(|metered| metered.is_customer) {
-        let counted = counted(&metered.quarters);
-        let stuck = utility::stuck_from(&counted, 900, StuckRule::default()).filter(|_| impute);
-        for (quarter, volume) in counted.iter().enumerate() {
-            let imputed = stuck.filter(|from| *from <= quarter);
-            let volume = imputed.map_or(*volume, |from| utility::imputed(&counted, 900, from, quarter));
-            days[quarter / 96].metered += volume.unwrap_or(0.0);
-        }
+        ledger.add(Role::Customer, &steps(&metered.quarters, 900), &counted(&metered.quarters));
     }
-    days.iter().map(|balance| balance.non_revenue().unwrap()).collect()
+    let percent = |balance: Option<Balance>| balance.unwrap().non_revenue().unwrap();
+    [
+        ledger.days().map(|day| percent(day.balance)).collect(),
+        ledger.days().map(|day| percent(day.completed())).collect(),
+    ]
 }
 
 #[test]
 fn wntr_loses_what_leaks() {
     let Some(network) = network() else { return };
-    for (impute, expected) in
-        [(true, [0.0, 0.0, 0.0, 6.0, 7.8, 7.8, 7.8]), (false, [0.0, 0.0, 0.0, 6.0, 8.1, 11.4, 11.4])]
-    {
-        let found = non_revenue(&network, impute);
+    let expected = [[0.0, 0.0, 0.0, 6.0, 8.1, 11.4, 11.4], [0.0, 0.0, 0.0, 6.0, 7.8, 7.8, 7.8]];
+    for (found, expected) in non_revenue(&network).into_iter().zip(expected) {
         eprintln!("non-revenue water, percent: {found:.2?}");
         assert!(
             found.iter().zip(expected).all(|(ours, theirs): (&f64, f64)| (ours - theirs).abs() <= 0.1),
@@ -171,14 +174,13 @@ fn wntr_loses_what_leaks() {
 #[test]
 fn wntr_alarms_on_the_night_after_the_leak() {
     let Some(network) = network() else { return };
-    let nights: Vec<(Date, Option<f64>)> = (0..7)
-        .map(|day| {
-            let night = |hour: usize| network.balance[day * 24 + hour];
-            let flows = [2, 3].map(|hour| Some(night(hour).0 - night(hour).1));
-            (Date::constant(2024, 1, day as i8 + 1), utility::minimum_night_flow(&flows, 3_600))
-        })
-        .collect();
-    let alarms = utility::night_alarms(&nights, NightRule::default());
+    let spans: Vec<Range<Time>> =
+        network.meters["WM-101"].hours.iter().map(|hour| hour.span.clone()).collect();
+    let steps = Steps { spans, seconds: 3_600, zone: TimeZone::UTC };
+    let net: Vec<Option<f64>> =
+        network.balance.iter().map(|(inflow, stored)| Some(inflow - stored)).collect();
+    let nights = zone::nights(&steps, &net, NightRule::default());
+    let alarms: Vec<NightAlarm> = nights.iter().filter_map(|night| night.alarm).collect();
     assert_eq!(alarms[0].night, Date::constant(2024, 1, 5), "{nights:?}");
     eprintln!("{:?}", alarms[0]);
 }

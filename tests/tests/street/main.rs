@@ -30,6 +30,8 @@ mod registry;
 mod rejected;
 mod resources;
 mod retention;
+mod roads;
 mod sharing;
 mod tidy;
 mod trust;
+mod zones;

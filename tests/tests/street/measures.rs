@@ -1,6 +1,11 @@
 //! What the readings mean, from the broker to the screen.
 
-tests::at_each_level!(other_rules_are_shown_before_they_take_over, a_detector_that_fails_is_on_the_list);
+tests::at_each_level!(
+    other_rules_are_shown_before_they_take_over,
+    a_detector_that_fails_is_on_the_list,
+    a_sensor_that_rests_is_on_the_list,
+    an_empty_street_is_no_silent_detector,
+);
 
 mod scenarios {
     use std::fmt::Write;
@@ -116,12 +121,7 @@ mod scenarios {
         let said = command::run(city.workplace(), &ask)?;
         ensure!(!said.status.success(), "there is something to visit");
         let said: Value = serde_json::from_str(&said.out).with_context(|| said.err.clone())?;
-        let found: Vec<[&str; 3]> = said["findings"]
-            .as_array()
-            .context("findings")?
-            .iter()
-            .map(|one| ["sensor", "rule", "since"].map(|name| one[name].as_str().unwrap_or_default()))
-            .collect();
+        let found = findings(&said);
         let expected = [
             ["mute", "silent", "2024-01-01"],
             ["off", "card off", "2024-01-01"],
@@ -146,6 +146,100 @@ mod scenarios {
         let narrow =
             command::run(city.workplace(), &["measure", "traffic.volume", "good", "--width", "10s"])?;
         ensure!(!narrow.status.success() && narrow.err.contains("speaks of 30 s"), "{}", narrow.err);
+        city.stop()?;
+        Ok(())
+    }
+    fn findings(said: &Value) -> Vec<[&str; 3]> {
+        let all = said["findings"].as_array().into_iter().flatten();
+        all.map(|one| ["sensor", "rule", "since"].map(|name| one[name].as_str().unwrap_or_default()))
+            .collect()
+    }
+
+    pub async fn a_sensor_that_rests_is_on_the_list(storage: Storage) -> anyhow::Result<()> {
+        let city = City::up(storage).await?;
+        let mut series = String::from("sensor,metric,unit,kind,interval_s,max\n");
+        let mut sensors = String::from("id,kind\n");
+        for sensor in ["busy", "rests", "wild", "mute"] {
+            writeln!(sensors, "{sensor},tank")?;
+            writeln!(series, "{sensor},level,m,gauge,3600,100")?;
+        }
+        let files = [("sensors.csv", &sensors), ("series.csv", &series)];
+        let files = files.map(|(name, text)| write(&city, name, text));
+        let [sensors, series] = files;
+        command::json(city.workplace(), &["registry", "import", &sensors?, &series?])?;
+        let mut messages = Vec::new();
+        for hour in 0..5 * 24i64 {
+            let day = hour / 24;
+            for sensor in ["busy", "rests", "wild", "mute"] {
+                let value = match sensor {
+                    "rests" if 3 <= day => 7,
+                    "wild" if 4 <= day => 1_000 + hour,
+                    "mute" if 3 <= day => continue,
+                    _ => hour % 24,
+                };
+                let t = START_S + 3_600 * hour;
+                let pack = format!(r#"[{{"bn":"{sensor}:","bt":{t},"n":"level","u":"m","v":{value}}}]"#);
+                messages.push((format!("city/senml/{sensor}"), pack.into_bytes()));
+            }
+        }
+        city.publish_all(messages).await?;
+        city.settled().await?;
+        let ask = ["health", "--day", "2024-01-05", "--look-back", "5", "--json"];
+        let said: Value = serde_json::from_str(&command::run(city.workplace(), &ask)?.out)?;
+        let found = findings(&said);
+        let expected = [
+            ["mute", "silent", "2024-01-04"],
+            ["rests", "constant", "2024-01-04"],
+            ["wild", "flagged", "2024-01-05"],
+        ];
+        ensure!(found == expected, "{found:?}");
+        city.stop()?;
+        Ok(())
+    }
+
+    pub async fn an_empty_street_is_no_silent_detector(storage: Storage) -> anyhow::Result<()> {
+        let city = City::up(storage).await?;
+        let sensors = write(&city, "sensors.csv", "id,kind\ngate,camera\n")?;
+        let series = "sensor,metric,unit,kind,interval_s\n\
+                      gate,traffic.vehicle,{veh},event,\ngate,heartbeat,1,gauge,60\n";
+        let series = write(&city, "series.csv", series)?;
+        command::json(city.workplace(), &["registry", "import", &sensors, &series])?;
+        // Alive for ten minutes, with vehicles in the first five; then silent.
+        let beat = |minute: i64| {
+            let t = START_S + 60 * minute;
+            let pack = format!(r#"[{{"bn":"gate:","bt":{t},"n":"heartbeat","v":1}}]"#);
+            ("city/senml/gate".to_owned(), pack.into_bytes())
+        };
+        let passage = |n: i64| {
+            let entered = Timestamp::from_second(START_S + 90 * n).unwrap_or_default();
+            let text = format!(
+                r#"{{"vehicle":{n},"class":"car","entered":"{entered}","on_time_s":0.5,"speed_mps":10,"length_m":4.5}}"#
+            );
+            ("city/traffic/gate/passage".to_owned(), text.into_bytes())
+        };
+        city.publish_all((0..=10).map(beat).chain((0..3).map(passage)).collect()).await?;
+        city.settled().await?;
+        let period = ["--width", "5m", "--from", "2024-01-01T00:00:00Z", "--to", "2024-01-01T00:20:00Z"];
+        let said = command::json(
+            city.workplace(),
+            &[&["measure", "traffic.vehicle", "gate"][..], &period].concat(),
+        )?;
+        let buckets = said["buckets"].as_array().context("buckets")?;
+        let of = |name: &str| Value::from_iter(buckets.iter().map(|bucket| bucket[name].clone()));
+        ensure!(of("volume") == json!([3.0, 0.0, 0.0, null]), "{}", of("volume"));
+        ensure!(of("coverage") == json!([1.0, 1.0, 0.3, null]), "{}", of("coverage"));
+        ensure!(of("flow") == json!([36.0, 0.0, 0.0, null]), "{}", of("flow"));
+        let minutes = ["--width", "1m", "--from", "2024-01-01T00:00:00Z", "--to", "2024-01-01T00:05:00Z"];
+        let said = command::json(
+            city.workplace(),
+            &[&["measure", "traffic.vehicle", "gate"][..], &minutes].concat(),
+        )?;
+        let volumes: Vec<&Value> =
+            said["buckets"].as_array().context("buckets")?.iter().map(|bucket| &bucket["volume"]).collect();
+        ensure!(
+            volumes.into_iter().eq(&[json!(1.0), json!(1.0), json!(0.0), json!(1.0), json!(0.0)]),
+            "{said}"
+        );
         city.stop()?;
         Ok(())
     }

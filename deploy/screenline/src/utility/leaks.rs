@@ -1,0 +1,90 @@
+use std::process::ExitCode;
+
+use anyhow::ensure;
+use clap::Args;
+use jiff::{Timestamp, ToSpan, civil::Date};
+use processor::measure::{
+    utility,
+    zone::{Meter, Role, Steps},
+};
+use serde_json::json;
+
+use super::{ZoneArgs, amounts};
+use crate::{
+    console::Console,
+    database::{DatabaseArgs, Tables},
+    paper::{Paint, count},
+    rows::{Cell, Rows},
+};
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+A tap that never closes: the lowest hour of the day is above the resolution of the meter. Needs every hour, and meters whose
+smallest step is below the leak. Exit code 1 if there is one.
+
+Examples:
+  screenline utility leaks north
+  screenline utility leaks city --day 2026-11-20 --json")]
+pub struct LeaksArgs {
+    #[command(flatten)]
+    zone: ZoneArgs,
+    /// The local day [default: yesterday]
+    #[arg(long, value_name = "DATE")]
+    day: Option<Date>,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+pub async fn run(args: LeaksArgs, console: &Console) -> anyhow::Result<ExitCode> {
+    args.database.with(async |url| leaks(&args, url, console).await).await
+}
+
+async fn leaks(args: &LeaksArgs, url: &str, console: &Console) -> anyhow::Result<ExitCode> {
+    let tables = Tables::open(url, "screenline-utility").await?;
+    let day = match args.day {
+        Some(day) => day,
+        None => tables.zone.to_datetime(Timestamp::now()).date().checked_sub(1.day())?,
+    };
+    let midnight = |day: Date| day.to_zoned(tables.zone.clone()).map(|zoned| zoned.timestamp());
+    let period = midnight(day)?..midnight(day.checked_add(1.day())?)?;
+    let meters = args.zone.meters(&tables, &period).await?;
+    let customers: Vec<&Meter> = meters.iter().filter(|meter| meter.role == Role::Customer).collect();
+    ensure!(!customers.is_empty(), "zone {} has no customers", args.zone.zone);
+    let (mut rows, mut silent) = (Vec::new(), 0u64);
+    let take = |meter: &Meter, _: &Steps, hours: Vec<Option<f64>>| {
+        let resolution = meter.series.arithmetic.meter.resolution.unwrap_or(0.0);
+        match utility::is_continuous(&hours, resolution) {
+            None => silent += 1,
+            Some(false) => {}
+            Some(true) => rows.push(vec![
+                ("sensor", Cell::text(&meter.sensor)),
+                ("lowest_hour", Cell::Number(hours.iter().flatten().copied().reduce(f64::min))),
+                ("day", Cell::Number(hours.iter().copied().sum())),
+            ]),
+        }
+    };
+    amounts(&tables, &customers, &period, 3_600, console, take).await?;
+    let rows = Rows(rows);
+    let found = rows.0.len();
+    if args.json {
+        let unit = &*meters[0].series.unit;
+        let (zone, day, customers) = (&args.zone.zone, day.to_string(), customers.len());
+        println!(
+            "{}",
+            json!({
+                "zone": zone, "day": day, "unit": unit, "customers": customers, "incomplete": silent, "leaks": rows.json(),
+            })
+        );
+    } else {
+        print!("{}", rows.text(Paint::of_stdout(), &tables.zone, &[]));
+        println!(
+            "{day}: {} of {} never stopped, {silent} cannot be judged",
+            count(found as i64, "customer", "customers"),
+            customers.len()
+        );
+    }
+    Ok(if found == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,452 @@
+//! Roads: stations on segments, in the order of the traffic, and what their detectors say together. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{
+    Settled,
+    traffic::{self, California, Edition, Incident, QueueRule, Travel},
+};
+use crate::model::{Kind, Series};
+
+/// A stretch of road, as the registry says.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct Segment {
+    pub id: String,
+    pub length_m: Option<f64>,
+    pub lanes: Option<i32>,
+    pub free_flow_speed_kmh: Option<f64>,
+    pub speed_limit_kmh: Option<f64>,
+    pub capacity_pcu_h: Option<f64>,
+    pub road_class: Option<String>,
+    pub from_node: Option<String>,
+    pub to_node: Option<String>,
+}
+
+impl Segment {
+    /// The speed that delays and levels are measured by: in free flow, else the limit.
+    pub fn reference_speed(&self) -> Option<f64> {
+        self.free_flow_speed_kmh.or(self.speed_limit_kmh)
+    }
+
+    /// Whether its level of service is one of density; on streets it is one of speed.
+    pub fn is_freeway(&self) -> bool {
+        let class = self.road_class.as_deref().unwrap_or_default().to_lowercase();
+        ["motorway", "freeway", "trunk", "expressway"].iter().any(|name| class.starts_with(name))
+    }
+}
+
+/// The detectors across a road at one place.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Station {
+    pub segment: String,
+    pub direction: Option<String>,
+    /// Metres from the begin of the segment.
+    pub offset_m: f64,
+    pub sensors: Vec<String>,
+    /// Of each lane: passages, or vehicles of intervals.
+    pub counts: Vec<Series>,
+    /// Mean speeds of intervals.
+    pub speeds: Vec<Series>,
+    /// Percent.
+    pub occupancies: Vec<Series>,
+}
+
+impl Station {
+    /// A name for people.
+    pub fn name(&self) -> String {
+        self.sensors.join("+")
+    }
+
+    /// Segment, direction and offset.
+    pub fn place(&self) -> (&str, Option<&str>, f64) {
+        (&self.segment, self.direction.as_deref(), self.offset_m)
+    }
+
+    /// Every series that it is made of.
+    pub fn series(&self) -> impl Iterator<Item = &Series> {
+        self.counts.iter().chain(&self.speeds).chain(&self.occupancies)
+    }
+
+    /// What it measured in one bucket; `of` gives the bucket of a series.
+    pub fn measured<'s>(&self, of: impl Fn(&Series) -> Option<&'s Settled>) -> Measured {
+        let mut measured = Measured::default();
+        let counts: Vec<(&Settled, Kind)> =
+            self.counts.iter().filter_map(|series| Some((of(series)?, series.kind))).collect();
+        let each = |(settled, kind): &(&Settled, Kind)| {
+            let volume = traffic::volume(settled, *kind)?;
+            Some((volume, traffic::flow(volume, settled.measured_s(*kind))?))
+        };
+        let lanes: Option<Vec<(f64, f64)>> = counts.iter().map(each).collect();
+        // A lane that was silent did not count zero.
+        if let Some(lanes) = lanes.filter(|lanes| !lanes.is_empty()) {
+            measured.volume = Some(lanes.iter().map(|(volume, _)| volume).sum());
+            measured.flow = Some(lanes.iter().map(|(_, flow)| flow).sum());
+        }
+        let together = |all: &mut dyn Iterator<Item = &'s Settled>| Settled::beside(all.cloned().collect());
+        let all = together(&mut counts.iter().map(|(settled, _)| *settled));
+        measured.coverage = all.as_ref().filter(|all| 0 < all.covered).map(Settled::coverage);
+        let is_event = self.counts.iter().any(|series| series.kind == Kind::Event);
+        if is_event && let Some(all) = &all {
+            measured.speed = traffic::space_mean_speed(&all.state, Kind::Event);
+            measured.occupancy = traffic::occupancy(all, all.measured_s(Kind::Event));
+            measured.passenger_cars = traffic::passenger_cars(&all.state, &traffic::pcu());
+        }
+        if let Some(speeds) = together(&mut self.speeds.iter().filter_map(&of)) {
+            measured.speed = traffic::space_mean_speed(&speeds.state, Kind::Rate).or(measured.speed);
+        }
+        let occupancies: Vec<f64> = self.occupancies.iter().filter_map(|series| mean(of(series)?)).collect();
+        if !occupancies.is_empty() {
+            measured.occupancy = Some(occupancies.iter().sum::<f64>() / occupancies.len() as f64);
+        }
+        measured
+    }
+}
+
+fn mean(settled: &Settled) -> Option<f64> {
+    let values = settled.state.values.as_ref()?;
+    Some(values.total() / settled.state.count as f64)
+}
+
+/// What a station measured in a bucket; nothing of a lane that was silent.
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
+pub struct Measured {
+    pub volume: Option<f64>,
+    /// Vehicles an hour.
+    pub flow: Option<f64>,
+    /// Of passages with classes.
+    pub passenger_cars: Option<f64>,
+    /// Space-mean, km/h.
+    pub speed: Option<f64>,
+    /// Percent.
+    pub occupancy: Option<f64>,
+    /// From 0 to 1, where anything says it.
+    pub coverage: Option<f64>,
+}
+
+/// What a segment did in a bucket: the mean of its stations, each of which speaks of an equal share of the length.
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
+pub struct Conditions {
+    pub volume: Option<f64>,
+    pub flow: Option<f64>,
+    pub speed: Option<f64>,
+    pub occupancy: Option<f64>,
+    pub coverage: Option<f64>,
+    /// Vehicles a kilometre and lane.
+    pub density: Option<f64>,
+    pub travel_time_index: Option<f64>,
+    pub level_of_service: Option<char>,
+    /// Where the segment has a length, and its vehicles a speed.
+    pub travel: Option<Travel>,
+}
+
+impl Conditions {
+    pub fn of(segment: &Segment, stations: &[Measured], edition: Edition) -> Conditions {
+        let mean = |of: fn(&Measured) -> Option<f64>| {
+            let known: Vec<f64> = stations.iter().filter_map(of).collect();
+            (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+        };
+        let (volume, flow) = (mean(|one| one.volume), mean(|one| one.flow));
+        let reference = segment.reference_speed();
+        let share = |length_km: f64| {
+            let known = stations.iter().filter_map(|one| Some((one.volume?, one.speed)));
+            let known: Vec<(f64, Option<f64>)> = known.collect();
+            let part = length_km / known.len() as f64;
+            let travel = |(volume, speed): &(f64, Option<f64>)| match speed {
+                Some(speed) => Some(Travel::of(*volume, part, *speed, reference.unwrap_or(*speed))),
+                None => (*volume == 0.0).then(Travel::default),
+            };
+            let travels: Option<Vec<Travel>> = known.iter().map(travel).collect();
+            travels
+                .filter(|all| !all.is_empty())
+                .map(|all| all.into_iter().fold(Travel::default(), Travel::plus))
+        };
+        let speed = share(1.0).and_then(Travel::speed).or_else(|| mean(|one| one.speed));
+        let lanes = segment.lanes.filter(|lanes| 0 < *lanes).map(f64::from);
+        let density = flow.zip(speed).zip(lanes).map(|((q, v), lanes)| traffic::density(q, v) / lanes);
+        // As passenger cars, where classes are known.
+        let heavy = mean(|one| one.passenger_cars).zip(volume).filter(|(_, volume)| 0.0 < *volume);
+        let heavy = heavy.map_or(1.0, |(cars, volume)| cars / volume);
+        let over = flow.zip(segment.capacity_pcu_h).is_some_and(|(q, capacity)| capacity < q * heavy);
+        let level_of_service = match segment.is_freeway() {
+            true => density.map(|density| traffic::freeway_level(density * heavy, over)),
+            false => speed.zip(reference).map(|(v, free)| traffic::street_level(v, free, over, edition)),
+        };
+        Conditions {
+            volume,
+            flow,
+            speed,
+            occupancy: mean(|one| one.occupancy),
+            coverage: mean(|one| one.coverage),
+            density,
+            travel_time_index: speed.zip(reference).map(|(v, free)| traffic::travel_time_index(v, free)),
+            level_of_service,
+            travel: segment.length_m.and_then(|length_m| share(length_m / 1_000.0)),
+        }
+    }
+}
+
+/// Two stations with none between them.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Pair {
+    pub upstream: usize,
+    pub downstream: usize,
+    pub distance_km: f64,
+}
+
+/// Further apart, what one station sees says little of the other (PeMS: three miles).
+const NEAR_KM: f64 = 4.83;
+
+/// The pairs of neighbouring stations, in the direction of the traffic: along a segment by their offsets, and beyond its
+/// end on the segments that begin where it ends.
+pub fn pairs(segments: &BTreeMap<String, Segment>, stations: &[Station]) -> Vec<Pair> {
+    let mut on: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (at, station) in stations.iter().enumerate() {
+        on.entry(&station.segment).or_default().push(at);
+    }
+    for along in on.values_mut() {
+        along.sort_by(|a, b| stations[*a].offset_m.total_cmp(&stations[*b].offset_m));
+    }
+    let mut beginning: HashMap<&str, Vec<&Segment>> = HashMap::new();
+    for segment in segments.values() {
+        if let Some(node) = &segment.from_node {
+            beginning.entry(node).or_default().push(segment);
+        }
+    }
+    let first_on = |segment: &str, direction: &Option<String>, beyond: Option<f64>| {
+        let along = on.get(segment).into_iter().flatten().copied();
+        let mut ahead = along.filter(|at| beyond.is_none_or(|offset_m| offset_m < stations[*at].offset_m));
+        ahead.find(|at| &stations[*at].direction == direction)
+    };
+    let mut pairs = Vec::new();
+    for (upstream, station) in stations.iter().enumerate() {
+        let direction = &station.direction;
+        if let Some(downstream) = first_on(&station.segment, direction, Some(station.offset_m)) {
+            let distance_km = (stations[downstream].offset_m - station.offset_m) / 1_000.0;
+            pairs.push(Pair { upstream, downstream, distance_km });
+            continue;
+        }
+        let own = segments.get(&station.segment).and_then(|segment| end_of(segment, station.offset_m));
+        let mut ways: Vec<(&str, f64)> = own.into_iter().collect();
+        let mut passed: Vec<&str> = vec![&station.segment];
+        while let Some((node, metres)) = ways.pop() {
+            for next in beginning.get(node).into_iter().flatten() {
+                if passed.contains(&next.id.as_str()) || NEAR_KM * 1_000.0 < metres {
+                    continue;
+                }
+                passed.push(&next.id);
+                match first_on(&next.id, direction, None) {
+                    Some(downstream) => {
+                        let distance_km = (metres + stations[downstream].offset_m) / 1_000.0;
+                        pairs.push(Pair { upstream, downstream, distance_km });
+                    }
+                    None => ways.extend(end_of(next, 0.0).map(|(node, length)| (node, metres + length))),
+                }
+            }
+        }
+    }
+    pairs
+}
+
+/// The node where a segment ends, and how many metres it is from a place on it.
+fn end_of(segment: &Segment, from_m: f64) -> Option<(&str, f64)> {
+    Some((segment.to_node.as_deref()?, segment.length_m? - from_m))
+}
+
+/// A bottleneck and the queue behind it, over some intervals.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Congestion {
+    /// Index of the first and the last interval.
+    pub first: usize,
+    pub last: usize,
+    pub pair: Pair,
+    /// The most stations that stood in its queue, and how far it reached.
+    pub stations: usize,
+    pub length_km: f64,
+}
+
+/// The bottlenecks of a network, each with its longest queue, in order of time. `speeds` are of each station, in km/h by
+/// interval; `references` their speeds in free flow.
+pub fn congestion(
+    pairs: &[Pair],
+    speeds: &[Vec<Option<f64>>],
+    references: &[Option<f64>],
+    rule: QueueRule,
+) -> Vec<Congestion> {
+    let intervals = speeds.iter().map(Vec::len).max().unwrap_or(0);
+    let speed = |station: usize, at: usize| speeds[station].get(at).copied().flatten();
+    let ratio = |station: usize, at: usize| Some(speed(station, at)? / references[station]?);
+    let mut found: Vec<Congestion> = Vec::new();
+    for pair in pairs {
+        for last in 0..intervals {
+            let window = last.saturating_sub(rule.of.max(7) - 1)..=last;
+            let both = |at: usize| (speed(pair.upstream, at), speed(pair.downstream, at));
+            let ends: Vec<_> = window.clone().map(both).collect();
+            if !traffic::is_bottleneck(&ends, pair.distance_km) {
+                continue;
+            }
+            let (way, lengths) = upstream(pairs, pair.upstream);
+            let ratios: Vec<Vec<Option<f64>>> =
+                way.iter().map(|station| window.clone().map(|at| ratio(*station, at)).collect()).collect();
+            let stations = traffic::queue(&ratios, rule);
+            let length_km = stations.checked_sub(1).map_or(0.0, |before| lengths[before]);
+            match found.iter_mut().find(|known| known.pair == *pair && known.last + 1 == last) {
+                Some(known) => {
+                    known.last = last;
+                    if known.stations < stations {
+                        (known.stations, known.length_km) = (stations, length_km);
+                    }
+                }
+                None => found.push(Congestion { first: last, last, pair: *pair, stations, length_km }),
+            }
+        }
+    }
+    found.sort_by_key(|congestion| (congestion.first, congestion.pair.upstream));
+    found
+}
+
+/// An incident between two stations, from the interval of its first sign to the last in which it was declared.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Alarm {
+    pub first: usize,
+    pub last: usize,
+    pub pair: Pair,
+}
+
+/// The incidents of a network, in order of time. `occupancies` are of each station, in percent by minute.
+pub fn incidents(pairs: &[Pair], occupancies: &[Vec<Option<f64>>], rule: California) -> Vec<Alarm> {
+    let minutes = occupancies.iter().map(Vec::len).max().unwrap_or(0);
+    let occupancy = |station: usize, at: usize| occupancies[station].get(at).copied().flatten();
+    let mut alarms: Vec<Alarm> = Vec::new();
+    for pair in pairs {
+        let mut state = rule;
+        let mut open: Option<usize> = None;
+        for at in 0..minutes {
+            match state.next(occupancy(pair.upstream, at), occupancy(pair.downstream, at)) {
+                Incident::Declared => match open {
+                    Some(known) => alarms[known].last = at,
+                    None => {
+                        open = Some(alarms.len());
+                        alarms.push(Alarm { first: at.saturating_sub(1), last: at, pair: *pair });
+                    }
+                },
+                Incident::Tentative | Incident::None => open = None,
+            }
+        }
+    }
+    alarms.sort_by_key(|alarm| (alarm.first, alarm.pair.upstream));
+    alarms
+}
+
+/// The stations from one against the traffic, and how far each is; where roads merge, along the nearest.
+fn upstream(pairs: &[Pair], from: usize) -> (Vec<usize>, Vec<f64>) {
+    let (mut way, mut lengths) = (vec![from], vec![0.0]);
+    let (mut at, mut length) = (from, 0.0);
+    loop {
+        let before = pairs.iter().filter(|pair| pair.downstream == at && !way.contains(&pair.upstream));
+        let Some(pair) = before.min_by(|a, b| a.distance_km.total_cmp(&b.distance_km)) else {
+            return (way, lengths);
+        };
+        at = pair.upstream;
+        length += pair.distance_km;
+        way.push(at);
+        lengths.push(length);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(id: &str, from: &str, to: &str) -> (String, Segment) {
+        let (id, node) = (id.to_owned(), |name: &str| Some(name.to_owned()));
+        let segment = Segment {
+            id: id.clone(),
+            length_m: Some(1_000.0),
+            lanes: Some(2),
+            free_flow_speed_kmh: Some(100.0),
+            from_node: node(from),
+            to_node: node(to),
+            ..Segment::default()
+        };
+        (id, segment)
+    }
+
+    fn station(segment: &str, offset_m: f64) -> Station {
+        Station {
+            segment: segment.to_owned(),
+            direction: None,
+            offset_m,
+            sensors: vec![format!("{segment}-{offset_m}")],
+            counts: Vec::new(),
+            speeds: Vec::new(),
+            occupancies: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn neighbours_are_found_along_the_road() {
+        let segments = BTreeMap::from([
+            segment("a", "1", "2"),
+            segment("b", "2", "3"),
+            segment("c", "3", "4"),
+            segment("d", "2", "9"),
+            segment("loop", "4", "1"),
+        ]);
+        let stations = [station("a", 200.0), station("a", 700.0), station("c", 100.0), station("d", 50.0)];
+        let pairs: Vec<(usize, usize, f64)> = super::pairs(&segments, &stations)
+            .iter()
+            .map(|pair| (pair.upstream, pair.downstream, (pair.distance_km * 1_000.0).round()))
+            .collect();
+        // Past b, which has no station, onto c; and from c around the loop.
+        assert_eq!(pairs, [(0, 1, 500.0), (1, 3, 350.0), (1, 2, 1_400.0), (2, 0, 2_100.0)]);
+    }
+
+    #[test]
+    fn a_bottleneck_has_its_queue() {
+        let pair = |upstream, downstream| Pair { upstream, downstream, distance_km: 0.5 };
+        let pairs = [pair(0, 1), pair(1, 2), pair(2, 3)];
+        // Slow from the tenth interval to the 29th at the third station, a little later at the second.
+        let slow = |from: usize, to: usize| -> Vec<Option<f64>> {
+            (0..40).map(|at| Some(if (from..to).contains(&at) { 25.0 } else { 95.0 })).collect()
+        };
+        let speeds = [slow(99, 99), slow(14, 24), slow(10, 30), slow(99, 99)];
+        let found = congestion(&pairs, &speeds, &[Some(100.0); 4], QueueRule::default());
+        let [one] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((one.pair.upstream, one.first, one.last), (2, 14, 31));
+        assert_eq!((one.stations, one.length_km), (2, 0.5));
+    }
+
+    #[test]
+    fn an_incident_has_a_begin_and_an_end() {
+        let pair = Pair { upstream: 0, downstream: 1, distance_km: 0.8 };
+        let before = (0..30).map(|at| Some(if (10..20).contains(&at) { 40.0 } else { 12.0 })).collect();
+        let behind = (0..30).map(|at| Some(if (10..20).contains(&at) { 5.0 } else { 11.0 })).collect();
+        let alarms = incidents(&[pair], &[before, behind], California::default());
+        assert_eq!(alarms, [Alarm { first: 10, last: 19, pair }]);
+    }
+
+    #[test]
+    fn a_segment_is_the_mean_of_its_stations() {
+        let (_, mut road) = segment("a", "1", "2");
+        let at = |volume: f64, speed: f64| Measured {
+            volume: Some(volume),
+            flow: Some(4.0 * volume),
+            speed: Some(speed),
+            ..Measured::default()
+        };
+        let conditions = Conditions::of(&road, &[at(100.0, 50.0), at(100.0, 100.0)], Edition::default());
+        let travel = conditions.travel.unwrap();
+        // 100 vehicles over a kilometre: half at 50, half at 100.
+        assert_eq!((travel.vehicle_km, travel.vehicle_h, travel.delay_h), (100.0, 1.5, 0.5));
+        assert_eq!(conditions.speed.map(f64::round), Some(67.0));
+        assert_eq!(conditions.density, Some(400.0 / (100.0 / 1.5) / 2.0));
+        assert_eq!(conditions.level_of_service, Some('C'));
+        road.road_class = Some("Motorway".to_owned());
+        let conditions = Conditions::of(&road, &[at(100.0, 50.0), Measured::default()], Edition::default());
+        assert_eq!((conditions.volume, conditions.level_of_service), (Some(100.0), Some('A')));
+        assert_eq!(Conditions::of(&road, &[Measured::default()], Edition::default()), Conditions::default());
+        let empty = Measured { volume: Some(0.0), flow: Some(0.0), ..Measured::default() };
+        let empty = Conditions::of(&road, &[empty], Edition::default());
+        assert_eq!((empty.travel, empty.speed), (Some(Travel::default()), None));
+    }
+}
