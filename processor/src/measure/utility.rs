@@ -73,43 +73,44 @@ impl Default for NightRule {
     }
 }
 
-/// A night whose flow says that water is lost.
+/// A night, and whether its flow says that water is lost.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct NightAlarm {
+pub struct Night {
     pub night: Date,
-    pub flow: f64,
-    /// Median of the nights before.
-    pub baseline: f64,
-    pub limit: f64,
+    /// The minimum night flow; `None` where it is not known.
+    pub flow: Option<f64>,
+    /// Median of the nights before; `None` where they are too few.
+    pub baseline: Option<f64>,
+    /// Above it a night is a candidate.
+    pub limit: Option<f64>,
+    pub is_alarm: bool,
 }
 
-/// The nights with an alarm, of minimum night flows in order of date. A night above its limit is no part of the baseline
-/// of later ones.
-pub fn night_alarms(nights: &[(Date, Option<f64>)], rule: NightRule) -> Vec<NightAlarm> {
-    let mut alarms = Vec::new();
+/// Judges minimum night flows in order of date. A night above its limit is no part of the baseline of later ones.
+pub fn night_alarms(nights: &[(Date, Option<f64>)], rule: NightRule) -> Vec<Night> {
+    let mut judged = Vec::with_capacity(nights.len());
     let mut baseline: Vec<f64> = Vec::new();
     let mut above = 0;
     for (night, flow) in nights {
-        let Some(flow) = *flow else { continue };
         let last = &baseline[baseline.len().saturating_sub(rule.baseline)..];
-        if last.len() < rule.baseline_least {
-            baseline.push(flow);
-            continue;
+        let middle = (rule.baseline_least <= last.len()).then(|| median(last));
+        let limit = middle.map(|middle| {
+            let distances: Vec<f64> = last.iter().map(|flow| (flow - middle).abs()).collect();
+            middle + (rule.deviations * median(&distances)).max(rule.percent / 100.0 * middle)
+        });
+        let is_above = flow.zip(limit).is_some_and(|(flow, limit)| limit < flow);
+        match flow {
+            Some(_) if is_above => above += 1,
+            Some(flow) => {
+                above = 0;
+                baseline.push(*flow);
+            }
+            None => {}
         }
-        let middle = median(last);
-        let distances: Vec<f64> = last.iter().map(|flow| (flow - middle).abs()).collect();
-        let limit = middle + (rule.deviations * median(&distances)).max(rule.percent / 100.0 * middle);
-        if flow <= limit {
-            above = 0;
-            baseline.push(flow);
-            continue;
-        }
-        above += 1;
-        if rule.nights <= above {
-            alarms.push(NightAlarm { night: *night, flow, baseline: middle, limit });
-        }
+        let is_alarm = is_above && rule.nights <= above;
+        judged.push(Night { night: *night, flow: *flow, baseline: middle, limit, is_alarm });
     }
-    alarms
+    judged
 }
 
 /// The middle of some values; of an even number the mean of the two.
@@ -332,10 +333,14 @@ mod tests {
             .zip([100.0, 102.0, 98.0, 101.0, 130.0, 131.0, 99.0])
             .map(|(d, f)| (night(d), Some(f)))
             .collect();
-        let alarms: Vec<_> = night_alarms(&nights, NightRule::default()).iter().map(|a| a.night).collect();
-        assert_eq!(alarms, [night(5), night(6)]);
-        let twice = NightRule { nights: 2, ..NightRule::default() };
-        assert_eq!(night_alarms(&nights, twice)[0].night, night(6));
+        let alarms = |rule: NightRule| -> Vec<Date> {
+            let judged = night_alarms(&nights, rule);
+            judged.iter().filter(|night| night.is_alarm).map(|night| night.night).collect()
+        };
+        assert_eq!(alarms(NightRule::default()), [night(5), night(6)]);
+        assert_eq!(alarms(NightRule { nights: 2, ..NightRule::default() }), [night(6)]);
+        let judged = night_alarms(&nights, NightRule::default());
+        assert_eq!((judged[2].limit, judged[3].baseline), (None, Some(100.0)));
         assert_eq!(minimum_night_flow(&[3.0, 1.0, 1.0, 2.0, 5.0].map(Some), 900), Some(7.0));
         assert_eq!(minimum_night_flow(&[Some(1.0), None, Some(1.0), Some(1.0)], 900), None);
         assert_eq!(daily_leakage(12.0, 2.0, 22.0), 220.0);

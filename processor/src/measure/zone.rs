@@ -9,7 +9,7 @@ use jiff::{
 
 use super::{
     Settled, impute, traffic,
-    utility::{self, Balance, NightRule},
+    utility::{self, Balance, Night, NightRule},
 };
 use crate::model::{Kind, Series, Time};
 
@@ -141,15 +141,6 @@ fn estimates(amounts: &[Option<f64>], step_s: u32) -> Vec<Option<f64>> {
 /// The hours of a night in which customers use least: 02:00 to 04:00 local time.
 const NIGHT: Range<i8> = 2..4;
 
-/// The minimum night flow of each local day, and whether it is an alarm.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Night {
-    pub night: Date,
-    /// In the unit of the series an hour. `None`: a step of the night is missing.
-    pub flow: Option<f64>,
-    pub alarm: Option<utility::NightAlarm>,
-}
-
 /// The nights of a zone, from the net inflow of each step: inflow - export - d(storage).
 pub fn nights(steps: &Steps, net: &[Option<f64>], rule: NightRule) -> Vec<Night> {
     let mut flows: Vec<(Date, Vec<Option<f64>>)> = Vec::new();
@@ -166,12 +157,7 @@ pub fn nights(steps: &Steps, net: &[Option<f64>], rule: NightRule) -> Vec<Night>
         (*day, utility::minimum_night_flow(night, steps.seconds).filter(|_| whole))
     };
     let flows: Vec<(Date, Option<f64>)> = flows.iter().map(minimum).collect();
-    let alarms = utility::night_alarms(&flows, rule);
-    let night = |(night, flow): (Date, Option<f64>)| {
-        let alarm = alarms.iter().find(|alarm| alarm.night == night).copied();
-        Night { night, flow, alarm }
-    };
-    flows.into_iter().map(night).collect()
+    utility::night_alarms(&flows, rule)
 }
 
 /// What came into a zone and stayed in no tank, by step; unknown where one of the meters was silent.
@@ -234,7 +220,7 @@ mod tests {
         let nights = nights(&hours(5), &net, rule);
         let flows: Vec<Option<f64>> = nights.iter().map(|night| night.flow).collect();
         assert_eq!(flows, [Some(4.0), None, Some(4.0), Some(4.0), Some(8.0)]);
-        let alarms: Vec<bool> = nights.iter().map(|night| night.alarm.is_some()).collect();
+        let alarms: Vec<bool> = nights.iter().map(|night| night.is_alarm).collect();
         assert_eq!(alarms, [false, false, false, false, true]);
         assert_eq!(net_inflow(&[(Role::Customer, vec![Some(1.0)])], 1), [None]);
     }

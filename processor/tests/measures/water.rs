@@ -4,7 +4,7 @@ use jiff::{civil::Date, tz::TimeZone};
 use processor::{
     measure::{
         Settled,
-        utility::{self, Balance, NightAlarm, NightRule, RegisterEvent, StuckRule},
+        utility::{self, Balance, Night, NightRule, RegisterEvent, StuckRule},
         zone::{self, Ledger, Role, Steps},
     },
     model::{Arithmetic, Fixed, Kind, Quality, Time, arithmetic::Meter, bucket::FIVE_MINUTES, bucket::HOUR},
@@ -180,7 +180,7 @@ fn wntr_alarms_on_the_night_after_the_leak() {
     let net: Vec<Option<f64>> =
         network.balance.iter().map(|(inflow, stored)| Some(inflow - stored)).collect();
     let nights = zone::nights(&steps, &net, NightRule::default());
-    let alarms: Vec<NightAlarm> = nights.iter().filter_map(|night| night.alarm).collect();
+    let alarms: Vec<&Night> = nights.iter().filter(|night| night.is_alarm).collect();
     assert_eq!(alarms[0].night, Date::constant(2024, 1, 5), "{nights:?}");
     eprintln!("{:?}", alarms[0]);
 }

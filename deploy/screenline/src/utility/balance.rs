@@ -85,7 +85,7 @@ fn row(day: &Day) -> Row {
         ("metered", of(&|balance| balance.metered)),
         ("loss", of(&|balance| balance.loss())),
         ("nrw", Cell::Number(balance.and_then(|balance| balance.non_revenue()))),
-        ("imputed", Cell::Number(Some(*imputed))),
+        ("imputed", Cell::Number(balance.map(|_| *imputed))),
         ("nrw_imputed", Cell::Number(day.completed().and_then(|balance| balance.non_revenue()))),
         ("unknown", Cell::Count(*unknown as i64)),
     ]

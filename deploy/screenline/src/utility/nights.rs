@@ -4,8 +4,8 @@ use anyhow::ensure;
 use clap::Args;
 use jiff::Timestamp;
 use processor::measure::{
-    utility::NightRule,
-    zone::{self, Meter, Night, Role},
+    utility::{Night, NightRule},
+    zone::{self, Meter, Role},
 };
 use serde_json::json;
 
@@ -76,7 +76,7 @@ async fn nights(args: &NightsArgs, url: &str, console: &Console) -> anyhow::Resu
     let nights = steps.map_or_else(Vec::new, |steps| {
         zone::nights(&steps, &zone::net_inflow(&all, steps.spans.len()), rule)
     });
-    let alarms = nights.iter().filter(|night| night.alarm.is_some()).count();
+    let alarms = nights.iter().filter(|night| night.is_alarm).count();
     let rows = Rows(nights.iter().map(row).collect());
     match args.json {
         true => {
@@ -95,8 +95,8 @@ fn row(night: &Night) -> Row {
     vec![
         ("night", Cell::Day(night.night)),
         ("flow", Cell::Number(night.flow)),
-        ("baseline", Cell::Number(night.alarm.map(|alarm| alarm.baseline))),
-        ("limit", Cell::Number(night.alarm.map(|alarm| alarm.limit))),
-        ("alarm", Cell::Flag(night.alarm.is_some())),
+        ("baseline", Cell::Number(night.baseline)),
+        ("limit", Cell::Number(night.limit)),
+        ("alarm", Cell::Flag(night.is_alarm)),
     ]
 }
