@@ -1,6 +1,7 @@
 //! What the numbers mean: the measures of traffic and utilities, from the states of buckets. All but the last three are pure;
 //! formulas, units, sources and edge cases stand at each function.
 //!
+//! - [`steps`]: buckets in a row, of any width or of whole local days
 //! - [`settle`]: buckets of any width from stored states, their borders settled with their neighbours
 //! - [`traffic`]: volume, speeds, density, peak hour, annual averages, level of service, queues, incidents
 //! - [`road`]: stations on segments, what they say together, bottlenecks and the queues behind them
@@ -17,8 +18,10 @@ pub mod impute;
 pub mod network;
 pub mod road;
 pub mod settle;
+pub mod steps;
 pub mod traffic;
 pub mod utility;
 pub mod zone;
 
 pub use settle::{Settled, settle};
+pub use steps::{Steps, Width};

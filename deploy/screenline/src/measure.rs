@@ -1,14 +1,13 @@
 //! `screenline measure`: what a sensor measured, in buckets of any width, with what was not observed.
 
-use std::{ops::Range, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 use clap::Args;
 use jiff::Timestamp;
 use processor::{
     measure::{
-        Settled,
-        history::{self, BUCKETS_MAX, Width},
+        Settled, Steps, Width, history,
         impute::{self, Imputed},
         traffic,
         utility::{self, StuckRule},
@@ -48,7 +47,8 @@ pub struct MeasureArgs {
     width: Width,
     #[command(flatten)]
     period: PeriodArgs,
-    /// Estimate what was silent or stuck, in columns of its own: by neighbours, else by the same time of the week before
+    /// Estimate what was silent or stuck, in columns of their own: by neighbours, else by the same time of the other days, from a
+    /// week before on
     #[arg(long)]
     impute: bool,
     /// Sensors near by that measure the same
@@ -61,7 +61,7 @@ pub struct MeasureArgs {
     database: DatabaseArgs,
 }
 
-/// Buckets of sensors that are held at once: 300 bytes each.
+/// Buckets of sensors that are held at once: 400 bytes each.
 const CELLS_MAX: usize = 500_000;
 
 /// # Errors
@@ -75,45 +75,33 @@ async fn measure(args: &MeasureArgs, url: &str) -> anyhow::Result<ExitCode> {
     let period = args.period.of(&zone, Timestamp::now())?;
     let all = args.selection.of(&client, &registry, &period).await?;
     let (first, metric) = (&all[0].series, args.selection.metric.as_str());
-    let interval = all.iter().map(|one| one.series.arithmetic.interval).max().unwrap_or(0);
+    let steps = Steps::of(&(period.start.into()..period.end.into()), args.width, &zone)?;
+    steps.check(all.iter().map(|one| &one.series))?;
     ensure!(
-        !matches!(args.width, Width::Micros(micros) if micros < interval),
-        "a reading of {metric} speaks of {} s: take buckets of at least that, --width",
-        interval / 1_000_000
-    );
-    let spans = args.width.spans(&(period.start.into()..period.end.into()), &zone);
-    ensure!(
-        spans.len() <= BUCKETS_MAX,
-        "more than {BUCKETS_MAX} buckets: take wider ones, or a shorter period"
-    );
-    let step_s = match args.width {
-        Width::Days => 86_400,
-        Width::Micros(micros) => u32::try_from(micros / 1_000_000).unwrap_or(u32::MAX),
-    };
-    ensure!(
-        all.len() * spans.len() <= CELLS_MAX,
+        all.len() * steps.len() <= CELLS_MAX,
         "{} sensors in {} buckets are more than can be held at once: take wider buckets, or a shorter period",
         all.len(),
-        spans.len()
+        steps.len()
     );
     let series: Vec<Series> = all.iter().map(|one| one.series.clone()).collect();
-    let each = history::read(&client, &registry, &series, &spans, args.width, &zone).await?;
-    let mut settled: Vec<Vec<Settled>> = spans.iter().map(|_| Vec::with_capacity(all.len())).collect();
+    let mut settled: Vec<Vec<Settled>> = steps.spans.iter().map(|_| Vec::with_capacity(all.len())).collect();
     let mut events = Rows::default();
-    for (Chosen { sensor, series, .. }, buckets) in all.iter().zip(each) {
+    let take = |at: usize, buckets: Vec<Settled>| {
+        let Chosen { sensor, series, .. } = &all[at];
         if series.kind == Kind::Counter {
-            let found = utility::register_events(&buckets, step_s, StuckRule::default());
+            let found = utility::register_events(&buckets, steps.seconds, StuckRule::default());
             events.0.extend(found.into_iter().map(|(event, span)| {
                 let (from, to) = (Cell::Time(span.start), Cell::Time(span.end));
                 vec![("sensor", Cell::text(sensor)), ("event", Cell::text(event)), ("from", from), ("to", to)]
             }));
         }
         settled.iter_mut().zip(buckets).for_each(|(several, bucket)| several.push(bucket));
-    }
+    };
+    history::read(&client, &registry, &series, &steps, take).await?;
     let mut rows = Rows(settled.into_iter().filter_map(|several| together(several, first)).collect());
     if args.impute {
-        let beside =
-            estimates(args, &Tables { client, registry, zone: zone.clone() }, &all, &spans, step_s).await?;
+        let tables = Tables { client, registry, zone: zone.clone() };
+        let beside = estimates(args, &tables, &series, &steps).await?;
         rows.0.iter_mut().zip(beside).for_each(|(row, beside)| row.extend(beside));
     }
     if args.json {
@@ -138,16 +126,16 @@ async fn measure(args: &MeasureArgs, url: &str) -> anyhow::Result<ExitCode> {
 /// How far back other days are looked at for an estimate (PeMS: a week).
 const BACK: i64 = 7 * 24 * HOUR;
 
-/// What sensors that were silent or stuck would have counted in each bucket, together, and how that was estimated.
+/// What sensors that were silent or stuck would have counted in each bucket, together, how that was estimated, and the sum
+/// with what was observed.
 async fn estimates(
     args: &MeasureArgs,
     Tables { client, registry, zone }: &Tables,
-    all: &[Chosen],
-    spans: &[Range<Time>],
-    step_s: u32,
+    series: &[Series],
+    steps: &Steps,
 ) -> anyhow::Result<Vec<Row>> {
     let metric = args.selection.metric.as_str();
-    let kind = all[0].series.kind;
+    let kind = series[0].kind;
     ensure!(
         matches!(kind, Kind::Event | Kind::Total | Kind::Delta | Kind::Counter),
         "{metric} is of kind {kind}: only what is counted is estimated"
@@ -156,59 +144,70 @@ async fn estimates(
         matches!(args.width, Width::Micros(micros) if micros <= HOUR && HOUR % micros == 0),
         "estimates are made in steps that fill an hour: --width 1h, 15m or 5m"
     );
-    let near: Vec<Series> = {
+    let mut all = series.to_vec();
+    {
         let registry = registry::read(registry);
-        let find = |sensor: &SensorId| {
-            let series = registry.find(sensor.as_str(), metric).cloned();
-            series
-                .with_context(|| format!("there is no {metric} of {sensor}: see `screenline registry list`"))
-        };
-        args.neighbours.iter().map(find).collect::<anyhow::Result<_>>()?
-    };
-    let (Some(first), Some(last)) = (spans.first(), spans.last()) else { return Ok(Vec::new()) };
-    let whole = args.width.spans(&(Time::from_micros(first.start.micros() - BACK)..last.end), zone);
-    let before = whole.len() - spans.len();
+        for sensor in &args.neighbours {
+            let near = registry.find(sensor.as_str(), metric).cloned();
+            let none = || format!("there is no {metric} of {sensor}: see `screenline registry list`");
+            all.push(near.with_context(none)?);
+        }
+    }
+    let (Some(first), Some(last)) = (steps.spans.first(), steps.spans.last()) else { return Ok(Vec::new()) };
+    let whole = Steps::of(&(Time::from_micros(first.start.micros() - BACK)..last.end), args.width, zone)?;
+    let before = whole.len() - steps.len();
     ensure!(
-        (all.len() + near.len()) * whole.len() <= CELLS_MAX,
+        all.len() * whole.len() <= CELLS_MAX,
         "that many sensors over that long cannot be held at once: take wider buckets, or a shorter period"
     );
-    let known = async |series: &[Series]| -> anyhow::Result<Vec<Vec<Option<f64>>>> {
-        let settled = history::read(client, registry, series, &whole, args.width, zone).await?;
-        let amounts = settled.iter().map(|buckets| -> Vec<Option<f64>> {
-            let amounts: Vec<Option<f64>> = buckets.iter().map(|bucket| zone::amount(bucket, kind)).collect();
-            if kind == Kind::Counter { impute::unstuck(&amounts, step_s) } else { amounts }
-        });
-        Ok(amounts.collect())
+    let mut known: Vec<Vec<Option<f64>>> = vec![Vec::new(); all.len()];
+    let take = |at: usize, buckets: Vec<Settled>| {
+        let amounts: Vec<Option<f64>> = buckets.iter().map(|bucket| zone::amount(bucket, kind)).collect();
+        known[at] = if kind == Kind::Counter { impute::unstuck(&amounts, whole.seconds) } else { amounts };
     };
-    let series: Vec<Series> = all.iter().map(|one| one.series.clone()).collect();
-    let near = known(&near).await?;
+    history::read(client, registry, &all, &whole, take).await?;
+    let near = known.split_off(series.len());
     let near: Vec<&[Option<f64>]> = near.iter().map(Vec::as_slice).collect();
-    let a_day = (86_400 / step_s) as usize;
-    let each = known(&series).await?;
-    let each: Vec<Vec<Option<Imputed>>> =
-        each.iter().map(|own| impute::impute(own, &near, a_day).split_off(before)).collect();
+    let slots = whole.slots();
+    let imputed: Vec<Vec<Option<Imputed>>> =
+        known.iter().map(|own| impute::impute(own, &near, &slots)).collect();
     let beside = |bucket: usize| {
-        let found: Vec<Imputed> = each.iter().filter_map(|imputed| imputed[bucket]).collect();
+        let found: Vec<Imputed> = imputed.iter().filter_map(|imputed| imputed[bucket]).collect();
         let mut methods: Vec<String> = found.iter().map(|imputed| imputed.method.to_string()).collect();
         methods.sort_unstable();
         methods.dedup();
         let sum = (!found.is_empty()).then(|| found.iter().map(|imputed| imputed.value).sum());
+        let each = known.iter().zip(&imputed);
+        let completed =
+            each.map(|(own, imputed)| own[bucket].or(imputed[bucket].map(|imputed| imputed.value))).sum();
         let by = (!methods.is_empty()).then(|| methods.join(", "));
-        vec![("imputed", Cell::Number(sum)), ("imputed_by", Cell::Text(by))]
+        vec![
+            ("imputed", Cell::Number(sum)),
+            ("imputed_by", Cell::Text(by)),
+            ("completed", Cell::Number(completed)),
+        ]
     };
-    Ok((0..spans.len()).map(beside).collect())
+    Ok((before..whole.len()).map(beside).collect())
 }
 
 /// What the sensors say of one bucket together. A sum is none where one of them was silent; of passages it is of those
 /// that were heard, and `heard` says how many.
 fn together(several: Vec<Settled>, series: &Series) -> Option<Row> {
     let sensors = several.len();
-    let heard = several.iter().filter(|one| 0 < one.state.count).count();
-    let mut row = row(&Settled::beside(several)?, series);
+    let is_heard = |one: &&Settled| 0 < one.state.count || series.kind == Kind::Event && 0 < one.covered;
+    let heard = several.iter().filter(is_heard).count();
+    let flow = |one: &Settled| {
+        let volume = traffic::volume(one, series.kind)?;
+        traffic::flow(volume, one.measured_s(series.kind))
+    };
+    // Each by its own time: one that was silent does not make the others faster.
+    let flows: Vec<f64> = several.iter().filter_map(flow).collect();
+    let flow = (!flows.is_empty()).then(|| flows.iter().sum());
+    let mut row = row(&Settled::beside(several)?, series, flow);
     if 1 < sensors {
         if heard < sensors && matches!(series.kind, Kind::Total | Kind::Delta) {
-            row.retain(|(name, _)| !["sum", "rate_h"].contains(name));
-            row.extend([("sum", Cell::Number(None)), ("rate_h", Cell::Number(None))]);
+            let sums = row.iter_mut().filter(|(name, _)| ["sum", "rate_h"].contains(name));
+            sums.for_each(|(_, cell)| *cell = Cell::Number(None));
         }
         row.insert(2, ("heard", Cell::Count(heard as i64)));
     }
@@ -216,7 +215,7 @@ fn together(several: Vec<Settled>, series: &Series) -> Option<Row> {
 }
 
 /// What one bucket says.
-fn row(settled: &Settled, series: &Series) -> Row {
+fn row(settled: &Settled, series: &Series, flow: Option<f64>) -> Row {
     let Settled { span, state, counted, is_partial, integral, breaks, .. } = settled;
     let values = state.values.as_ref();
     let measured_s = settled.measured_s(series.kind);
@@ -246,14 +245,13 @@ fn row(settled: &Settled, series: &Series) -> Row {
     match series.kind {
         Kind::Event => {
             let volume = traffic::volume(settled, series.kind);
-            let flow = volume.and_then(|volume| traffic::flow(volume, measured_s));
             let occupancy = traffic::occupancy(settled, measured_s);
             numbers(&[("volume", volume), ("flow", flow), ("occupancy", occupancy)]);
             numbers(&speeds());
         }
         Kind::Total | Kind::Delta => {
             let sum = traffic::volume(settled, series.kind);
-            numbers(&[("sum", sum), ("rate_h", sum.and_then(|sum| traffic::flow(sum, measured_s)))]);
+            numbers(&[("sum", sum), ("rate_h", flow)]);
         }
         Kind::Counter => {
             numbers(&[("counted", counted.map(|counted| counted.to_f64()))]);

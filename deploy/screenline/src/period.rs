@@ -5,7 +5,7 @@ use std::{ops::Range, str::FromStr};
 use anyhow::{Context, ensure};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp, ToSpan, civil, tz::TimeZone};
-use processor::measure::history::Width;
+use processor::measure::Width;
 
 /// `2026-11-20`, `2026-11-20 14:30`, `2026-11-20T14:30:00Z`, or `24h`: so long ago.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -110,13 +110,20 @@ pub fn span(text: &str) -> Result<SignedDuration, String> {
 
 /// How wide buckets are: `20s`, `5m`, `1h`, or `1d` for local days.
 pub fn width(text: &str) -> Result<Width, String> {
-    if text == "1d" {
-        return Ok(Width::Days);
+    match i64::try_from(span(text)?.as_micros()) {
+        Ok(86_400_000_000) => Ok(Width::Days),
+        Ok(micros) if (1_000_000..86_400_000_000).contains(&micros) && micros % 1_000_000 == 0 => {
+            Ok(Width::Micros(micros))
+        }
+        _ => Err(format!("{text:?} is not a number of seconds up to 1d")),
     }
-    let span = span(text)?;
-    match i64::try_from(span.as_micros()) {
-        Ok(micros) if 1_000_000 <= micros && micros <= 86_400_000_000 => Ok(Width::Micros(micros)),
-        _ => Err(format!("{text:?} is not between 1s and 1d")),
+}
+
+/// A window of whole seconds, shorter than a day: `15m`.
+pub fn seconds(text: &str) -> Result<u32, String> {
+    match width(text)? {
+        Width::Days => Err("give less than a day, such as 15m".to_owned()),
+        Width::Micros(micros) => Ok((micros / 1_000_000) as u32),
     }
 }
 

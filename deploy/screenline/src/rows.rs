@@ -56,6 +56,9 @@ impl Cell {
     }
 }
 
+/// What the numbers of some columns are in.
+pub type Units = [(&'static str, &'static str)];
+
 /// One row, in the order that people read it.
 pub type Row = Vec<(&'static str, Cell)>;
 
@@ -70,6 +73,24 @@ impl Rows {
             Value::Object(cells.collect::<Map<String, Value>>())
         };
         self.0.iter().map(object).collect()
+    }
+
+    /// The units of columns, by name.
+    pub fn units(units: &Units) -> Value {
+        units
+            .iter()
+            .map(|(name, unit)| ((*name).to_owned(), Value::from(*unit)))
+            .collect::<Map<String, Value>>()
+            .into()
+    }
+
+    /// A line that says the units of the columns that are there.
+    pub fn legend(&self, paint: Paint, units: &Units) -> String {
+        let Some(first) = self.0.first() else { return String::new() };
+        let there = |(name, _): &&(&str, &str)| first.iter().any(|(column, _)| column == name);
+        let said: Vec<String> =
+            units.iter().filter(there).map(|(name, unit)| format!("{name} {unit}")).collect();
+        paint.dim(&format!("  {}", said.join(", "))) + "\n"
     }
 
     /// By the clocks of `zone`, without the columns of `hidden`; times to the second where one needs it.

@@ -5,19 +5,18 @@ mod incidents;
 mod queues;
 mod segments;
 
-use std::{collections::HashMap, ops::Range, process::ExitCode};
+use std::{collections::HashMap, process::ExitCode};
 
 use anyhow::ensure;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use processor::{
     measure::{
-        Settled,
-        history::{self, Width},
+        Settled, Steps, Width, history,
         network::{self, Roads},
-        road::{Measured, Station},
+        road::{self, Measured, Pair, Station},
     },
-    model::{Series, SeriesId, Time},
+    model::{Series, SeriesId},
 };
 
 use self::{
@@ -26,12 +25,13 @@ use self::{
     queues::QueuesArgs,
     segments::SegmentsArgs,
 };
-use crate::{console::Console, database::Tables};
+use crate::{console::Console, database::Tables, period::PeriodArgs};
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-The detectors at one place of a segment are a station: its registry says segment, direction and offset_m of each sensor.
-Segments follow each other where to_node of one is from_node of the next. Formulas and sources: processor/MEASURES.md.
+The detectors at one place of a segment are a station: the registry says segment, direction, lane and offset_m of each
+sensor. offset_m rises with the traffic of the segment, and segments follow each other where to_node of one is from_node of
+the next. Formulas and sources: processor/MEASURES.md.
 
 Examples:
   screenline traffic segments ring-4 --width 15m --last 24h
@@ -70,56 +70,107 @@ pub async fn run(args: TrafficArgs, console: &Console) -> anyhow::Result<ExitCod
     }
 }
 
-/// Buckets of series that are held at once: 300 bytes each.
-const CELLS_MAX: usize = 500_000;
-/// Buckets of stations that are said at once: 80 bytes each.
-const SAID_MAX: usize = 5_000_000;
+/// Buckets of stations that are held at once: 100 bytes each.
+const HELD_MAX: usize = 5_000_000;
 
 /// What the stations of a network measured.
 struct Observed {
     roads: Roads,
-    spans: Vec<Range<Time>>,
+    steps: Steps,
     /// Of each station, by bucket.
     measured: Vec<Vec<Measured>>,
 }
 
-/// Reads what stations measured, some at a time.
-async fn observe(
-    tables: &Tables,
-    segments: &[String],
-    period: &Range<Timestamp>,
-    width: Width,
-    console: &Console,
-) -> anyhow::Result<Observed> {
-    let Tables { client, registry, zone } = tables;
-    let asked = (!segments.is_empty()).then_some(segments);
-    let roads = network::roads(client, registry, asked, period).await?;
-    if let Some(unknown) = segments.iter().find(|id| !roads.segments.contains_key(*id)) {
-        anyhow::bail!("there is no segment {unknown}: see `screenline registry export segments`");
-    }
-    ensure!(
-        !roads.stations.is_empty(),
-        "no sensor stands on a segment: import sensors with the field `segment`, see `screenline registry --help`"
-    );
-    let spans = width.spans(&(period.start.into()..period.end.into()), zone);
-    ensure!(
-        spans.len() <= history::BUCKETS_MAX && roads.stations.len() * spans.len() <= SAID_MAX,
-        "{} stations in {} buckets are too much: take wider buckets, a shorter period, or name segments",
-        roads.stations.len(),
-        spans.len()
-    );
-    let mut measured = Vec::with_capacity(roads.stations.len());
-    let at_once = (CELLS_MAX / spans.len().max(1) / 4).max(1);
-    for some in roads.stations.chunks(at_once) {
-        let series: Vec<Series> = some.iter().flat_map(Station::series).cloned().collect();
-        let settled = history::read(client, registry, &series, &spans, width, zone).await?;
-        let settled: HashMap<SeriesId, Vec<Settled>> = series.iter().map(|one| one.id).zip(settled).collect();
-        for station in some {
-            let at = |bucket: usize| station.measured(|series| settled.get(&series.id)?.get(bucket));
-            measured.push((0..spans.len()).map(at).collect());
+impl Observed {
+    /// Reads what the stations that `keep` takes measured, some at a time.
+    async fn read(
+        tables: &Tables,
+        args: &NetworkArgs,
+        width: Width,
+        keep: impl Fn(&Station, &Steps) -> bool,
+        console: &Console,
+    ) -> anyhow::Result<Observed> {
+        let Tables { client, registry, zone } = tables;
+        let period = args.period.of(zone, Timestamp::now())?;
+        let mut roads = network::roads(client, registry, &period).await?;
+        for id in &args.segments {
+            ensure!(
+                roads.segments.contains_key(id),
+                "there is no segment {id}: see `screenline registry export segments`"
+            );
+            ensure!(
+                roads.stations.iter().any(|station| station.segment == *id),
+                "no traffic sensor stands on segment {id}: import sensors with the field `segment`"
+            );
         }
-        console.status(&format!("{} of {} stations", measured.len(), roads.stations.len()));
+        ensure!(
+            !roads.stations.is_empty(),
+            "no traffic sensor stands on a segment: import sensors with the field `segment`, see `screenline registry --help`"
+        );
+        let steps = Steps::of(&(period.start.into()..period.end.into()), width, zone)?;
+        roads.stations.retain(|station| keep(station, &steps));
+        ensure!(
+            roads.stations.len() * steps.len() <= HELD_MAX,
+            "{} stations in {} buckets are too much: take a shorter period",
+            roads.stations.len(),
+            steps.len()
+        );
+        let mut measured = Vec::with_capacity(roads.stations.len());
+        for some in roads.stations.chunks((CELLS_MAX / steps.len().max(1) / SERIES_EACH).max(1)) {
+            let series: Vec<Series> = some.iter().flat_map(Station::series).cloned().collect();
+            let mut settled: HashMap<SeriesId, Vec<Settled>> = HashMap::new();
+            let take = |at: usize, buckets| drop(settled.insert(series[at].id, buckets));
+            history::read(client, registry, &series, &steps, take).await?;
+            for station in some {
+                let at = |bucket: usize| station.measured(|series| settled.get(&series.id)?.get(bucket));
+                measured.push((0..steps.len()).map(at).collect());
+            }
+            console.status(&format!("{} of {} stations", measured.len(), roads.stations.len()));
+        }
+        console.end_status();
+        Ok(Observed { roads, steps, measured })
     }
-    console.end_status();
-    Ok(Observed { roads, spans, measured })
+
+    /// The pairs of neighbouring stations; at least one.
+    fn pairs(&self, what: &str) -> anyhow::Result<Vec<Pair>> {
+        let pairs = road::pairs(&self.roads.segments, &self.roads.stations);
+        ensure!(
+            !pairs.is_empty(),
+            "no two neighbouring stations say {what}: sensors need segment and offset_m in the registry, segments length_m, \
+             from_node and to_node"
+        );
+        Ok(pairs)
+    }
+
+    /// A number of each station and bucket.
+    fn each(&self, of: fn(&Measured) -> Option<f64>) -> Vec<Vec<Option<f64>>> {
+        self.measured.iter().map(|station| station.iter().map(of).collect()).collect()
+    }
+
+    /// Pairs of which both stations said something.
+    fn heard(&self, pairs: &[Pair], of: fn(&Measured) -> Option<f64>) -> usize {
+        let heard = |station: usize| self.measured[station].iter().any(|bucket| of(bucket).is_some());
+        pairs.iter().filter(|pair| heard(pair.upstream) && heard(pair.downstream)).count()
+    }
 }
+
+/// Which part of the network is asked for, and when.
+#[derive(Debug, Clone, Args)]
+struct NetworkArgs {
+    /// Segments [default: all]
+    #[arg(value_name = "SEGMENT")]
+    segments: Vec<String>,
+    #[command(flatten)]
+    period: PeriodArgs,
+}
+
+impl NetworkArgs {
+    fn wants(&self, segment: &str) -> bool {
+        self.segments.is_empty() || self.segments.iter().any(|id| id == segment)
+    }
+}
+
+/// Buckets of series that are held at once: 400 bytes each.
+const CELLS_MAX: usize = 500_000;
+/// Series that a station has, roughly.
+const SERIES_EACH: usize = 6;

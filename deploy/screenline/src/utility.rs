@@ -12,11 +12,11 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use processor::{
     measure::{
-        history::{self, BUCKETS_MAX, Width},
-        network,
-        zone::{self, Meter, Steps},
+        Settled, Steps, history,
+        network::{self, Meters},
+        zone::{Amounts, Meter, Role},
     },
-    model::{MetricName, Series},
+    model::{Kind, MetricName, Series},
 };
 
 use self::{balance::BalanceArgs, demand::DemandArgs, leaks::LeaksArgs, nights::NightsArgs};
@@ -73,16 +73,31 @@ struct ZoneArgs {
 }
 
 impl ZoneArgs {
-    /// The meters of the zone, of one unit; at least one.
-    async fn meters(&self, tables: &Tables, period: &Range<Timestamp>) -> anyhow::Result<Vec<Meter>> {
+    /// The meters of the zone, of one unit; with an inlet or a customer that is asked for.
+    async fn meters(
+        &self,
+        tables: &Tables,
+        period: &Range<Timestamp>,
+        needed: &[Role],
+    ) -> anyhow::Result<Vec<Meter>> {
         let Tables { client, registry, .. } = tables;
         let (zone, metric) = (self.zone.as_str(), self.metric.as_str());
-        let meters = network::meters(client, registry, zone, metric, period).await?;
+        let Meters { meters, uncounted } = network::meters(client, registry, zone, metric, period).await?;
+        // What comes in or stays in a tank unseen would look like a loss, or like none.
+        let flows = uncounted.iter().filter(|(role, _)| *role != Role::Customer);
+        let flows: Vec<String> = flows.map(|(role, sensor)| format!("{role} {sensor}")).collect();
         ensure!(
-            !meters.is_empty(),
-            "no meter of zone {zone} counts {metric}: import sensors with the fields `zone` and `role`, see \
-             `screenline utility --help`"
+            flows.is_empty(),
+            "{} of zone {zone} counts no {metric}: give it a register or totals, say which with --metric, or take its role away",
+            flows.join(", ")
         );
+        for role in needed {
+            ensure!(
+                meters.iter().any(|meter| meter.role == *role),
+                "no {role} of zone {zone} counts {metric}: import sensors with the fields `zone` and `role`, see \
+                 `screenline utility --help`"
+            );
+        }
         let unit = &meters[0].series.unit;
         ensure!(
             meters.iter().all(|meter| &meter.series.unit == unit),
@@ -92,54 +107,39 @@ impl ZoneArgs {
     }
 }
 
-/// Buckets of series that are held at once: 300 bytes each.
-const CELLS_MAX: usize = 500_000;
-/// As narrow as steps are: a register that is read more often is read well enough.
-const STEP_LEAST_S: u32 = 900;
+const QUARTER_S: u32 = 900;
+const HOUR_S: u32 = 3_600;
+const DAY_S: u32 = 86_400;
 
-/// The steps in which a meter is read: a quarter of an hour, or what its own readings speak of.
+/// The steps in which a meter is read: a quarter of an hour, or what its own totals speak of. A register is read between
+/// its readings.
 fn step_s(series: &Series) -> u32 {
-    series.interval_s.unwrap_or(0).max(STEP_LEAST_S)
+    let interval = u32::try_from(series.arithmetic.interval / 1_000_000).unwrap_or(DAY_S);
+    let fits = |step: &u32| interval == 0 || step.is_multiple_of(interval);
+    [QUARTER_S, HOUR_S, DAY_S].into_iter().find(fits).unwrap_or(interval)
 }
 
-/// What some meters counted, each in steps of `step_s`; `take` hears of one after the other.
-async fn amounts<'m>(
+/// What some meters counted in whole local days, each in steps of `step_s`; `take` hears of one after the other.
+async fn amounts(
     tables: &Tables,
-    meters: &[&'m Meter],
-    period: &Range<Timestamp>,
-    step_s: u32,
+    meters: &[&Meter],
+    steps: &Steps,
+    of: fn(&Settled, Kind) -> Option<f64>,
     console: &Console,
-    mut take: impl FnMut(&'m Meter, &Steps, Vec<Option<f64>>),
+    mut take: impl FnMut(&Meter, Amounts),
 ) -> anyhow::Result<()> {
-    let Tables { client, registry, zone } = tables;
-    let width = Width::Micros(i64::from(step_s) * 1_000_000);
-    let spans = width.spans(&(period.start.into()..period.end.into()), zone);
-    ensure!(spans.len() <= BUCKETS_MAX, "more than {BUCKETS_MAX} steps: take a shorter period");
-    let steps = Steps { spans, seconds: step_s, zone: zone.clone() };
-    let mut done = 0;
-    for some in meters.chunks((CELLS_MAX / steps.spans.len().max(1)).max(1)) {
-        let series: Vec<Series> = some.iter().map(|meter| meter.series.clone()).collect();
-        let settled = history::read(client, registry, &series, &steps.spans, width, zone).await?;
-        for (meter, buckets) in some.iter().zip(settled) {
-            let kind = meter.series.kind;
-            take(meter, &steps, buckets.iter().map(|bucket| zone::amount(bucket, kind)).collect());
+    let Tables { client, registry, .. } = tables;
+    let series: Vec<Series> = meters.iter().map(|meter| meter.series.clone()).collect();
+    steps.check(&series)?;
+    let heard = |at: usize, buckets: Vec<Settled>| {
+        let Meter { role, valid, series, .. } = meters[at];
+        let of_step = buckets.iter().map(|bucket| of(bucket, series.kind)).collect();
+        take(meters[at], Amounts { role: *role, valid: valid.clone(), of_step });
+        if (at + 1).is_multiple_of(1_000) || at + 1 == meters.len() {
+            console.status(&format!("{} of {} meters", at + 1, meters.len()));
         }
-        done += some.len();
-        console.status(&format!("{done} of {} meters", meters.len()));
-    }
+    };
+    history::read(client, registry, &series, steps, heard).await?;
     console.end_status();
     Ok(())
-}
-
-/// Meters by the steps they are read in.
-fn by_step(meters: &[Meter]) -> Vec<(u32, Vec<&Meter>)> {
-    let mut groups: Vec<(u32, Vec<&Meter>)> = Vec::new();
-    for meter in meters {
-        let step = step_s(&meter.series);
-        match groups.iter_mut().find(|(known, _)| *known == step) {
-            Some((_, group)) => group.push(meter),
-            None => groups.push((step, vec![meter])),
-        }
-    }
-    groups
 }

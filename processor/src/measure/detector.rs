@@ -123,7 +123,7 @@ pub fn daily(samples: &[Sample], due: usize, seconds: f64, thresholds: &Threshol
         let both = samples.iter().filter(|s| s.volume.zip(s.occupancy).is_some_and(|(n, occ)| holds(n, occ)));
         of_all(both.count())
     };
-    let heard = samples.iter().filter(|sample| sample.occupancy.or(sample.volume).is_some()).count();
+    let heard = samples.iter().filter(|sample| sample.volume.is_some()).count();
     let only_counts = samples.iter().all(|sample| sample.occupancy.is_none());
     let counts = |holds: &dyn Fn(f64) -> bool| {
         of_all(samples.iter().filter(|sample| only_counts && sample.volume.is_some_and(holds)).count())

@@ -10,12 +10,14 @@ use jiff::{ToSpan, civil::Date, tz::TimeZone};
 use tokio_postgres::Client;
 
 use super::{
+    Settled, Steps,
     detector::{self, Health, Sample, Thresholds},
-    history::{self, Width},
+    history,
+    steps::Unfit,
     utility::{self, StuckRule},
 };
 use crate::{
-    model::{Kind, Level, Series, SeriesId, State, Time, bucket::HOUR},
+    model::{Kind, Level, Quality, Series, SeriesId, State, Time},
     registry::{self, Registry},
     roller::tables,
     store::StoreError,
@@ -61,6 +63,8 @@ pub struct Inspection {
 const READINGS_MAX: usize = 2_000_000;
 /// Rollups that are looked at in one go: some 400 bytes each.
 const ROLLUPS_MAX: usize = 200_000;
+/// Detectors of passages that are looked at in one go: 20,000 passages a day each.
+const PASSING: usize = 64;
 /// The hours that a detector is judged by: with traffic, and without a night that looks like a fault.
 const HOURS: (i8, i8) = (5, 22);
 /// A detector of passages, or a sensor that rests, is compared with so many days before at least.
@@ -71,6 +75,8 @@ struct Named {
     sensor: String,
     metric: String,
     series: Series,
+    /// Of one lane, as its metric or the registry says.
+    is_lane: bool,
 }
 
 impl Named {
@@ -109,22 +115,21 @@ pub async fn findings(
     inspection: &Inspection,
     mut told: impl FnMut(usize, usize),
 ) -> Result<Vec<Finding>, StoreError> {
-    let all = named(client, registry).await?;
-    let detectors = detectors(client, registry, &all).await?;
+    let all = named(client, registry, inspection).await?;
+    let detectors = detectors(registry, &all);
     let (count, mut done) = (all.len(), 0);
     let mut findings = Vec::new();
-    let samples = (HOURS.1 - HOURS.0) as usize * 3_600 / 30 * 3;
-    for some in detectors.chunks(READINGS_MAX / samples) {
+    let seconds = f64::from(HOURS.1 - HOURS.0) * 3_600.0;
+    let interval = |detector: &Detector| f64::from(detector.volume.interval_s.unwrap_or(60));
+    let least = detectors.iter().map(interval).fold(f64::INFINITY, f64::min);
+    let at_once = (READINGS_MAX as f64 * least / seconds / 3.0).max(1.0) as usize;
+    for some in detectors.chunks(at_once) {
         findings.extend(of_detectors(client, some, inspection).await?);
         done += some.len();
         told(done, count);
     }
-    let judged = |detector: &Detector| [Some(detector.volume.id), detector.occupancy.as_ref().map(|o| o.id)];
-    let judged: HashSet<SeriesId> = detectors.iter().flat_map(judged).flatten().collect();
-    // A speed of a detector is silent with it.
-    let ids = |one: &Named| [Some(one.series.id), one.series.volume];
-    let is_judged = |one: &Named| ids(one).iter().flatten().any(|id| judged.contains(id));
-    let rest: Vec<Named> = all.into_iter().filter(|one| !is_judged(one)).collect();
+    let judged: HashSet<SeriesId> = detectors.iter().map(|detector| detector.volume.id).collect();
+    let rest: Vec<Named> = all.into_iter().filter(|one| !judged.contains(&one.series.id)).collect();
     let hours = inspection.days as usize * 25;
     for some in rest.chunks((ROLLUPS_MAX / hours).max(1)) {
         findings.extend(of_days(client, some, inspection).await?);
@@ -132,35 +137,42 @@ pub async fn findings(
         done += some.len();
         told(done, count);
     }
-    // One finding a series is enough: the one that came first.
+    // One finding a series is enough, the one that came first; and one for a sensor of which several series fell silent.
     findings.sort_by(|a, b| (&a.sensor, &a.metric, a.since).cmp(&(&b.sensor, &b.metric, b.since)));
     findings.dedup_by(|a, b| (&a.sensor, &a.metric) == (&b.sensor, &b.metric));
+    findings.sort_by(|a, b| (&a.sensor, &a.rule, a.since).cmp(&(&b.sensor, &b.rule, b.since)));
+    let silent = Health::Silent.to_string();
+    findings.dedup_by(|a, b| a.sensor == b.sensor && a.rule == silent && b.rule == silent);
     findings.sort_by_key(|finding| finding.since);
     Ok(findings)
 }
 
-/// The series of the city but for those in quarantine.
-async fn named(client: &Client, registry: &RwLock<Registry>) -> Result<Vec<Named>, StoreError> {
-    let query = "SELECT id, sensor, metric FROM series
-                 WHERE NOT EXISTS (SELECT FROM quarantine q WHERE q.sensor = series.sensor) ORDER BY sensor, metric";
-    let rows = client.query(query, &[]).await?;
+/// The series of sensors that were there on the last day, but for those in quarantine.
+async fn named(
+    client: &Client,
+    registry: &RwLock<Registry>,
+    inspection: &Inspection,
+) -> Result<Vec<Named>, StoreError> {
+    let query = "SELECT id, sensor, metric, metric ~ '[.]lane[0-9]+$' OR EXISTS (
+                     SELECT FROM sensor s WHERE s.id = series.sensor AND s.valid_from <= $1 AND $1 < s.valid_to
+                         AND s.lane IS NOT NULL)
+                 FROM series
+                 WHERE NOT EXISTS (SELECT FROM quarantine q WHERE q.sensor = series.sensor)
+                     AND EXISTS (SELECT FROM sensor s WHERE s.id = series.sensor AND s.valid_from <= $1 AND $1 < s.valid_to)
+                 ORDER BY sensor, metric";
+    let noon = inspection.at(inspection.last, 12)?.timestamp();
+    let rows = client.query(query, &[&noon]).await?;
     let registry = registry::read(registry);
     let named = |row: &tokio_postgres::Row| {
         let series = registry.series(SeriesId(row.get(0)))?.clone();
-        Some(Named { sensor: row.get(1), metric: row.get(2), series })
+        Some(Named { sensor: row.get(1), metric: row.get(2), series, is_lane: row.get(3) })
     };
     Ok(rows.iter().filter_map(named).collect())
 }
 
 /// The detectors that count vehicles in intervals of five minutes at most, most with their occupancy; by lane or direction
 /// where their metrics say so.
-async fn detectors(
-    client: &Client,
-    registry: &RwLock<Registry>,
-    all: &[Named],
-) -> Result<Vec<Detector>, StoreError> {
-    let query = "SELECT DISTINCT id FROM sensor WHERE lane IS NOT NULL";
-    let of_one_lane: HashSet<String> = client.query(query, &[]).await?.iter().map(|row| row.get(0)).collect();
+fn detectors(registry: &RwLock<Registry>, all: &[Named]) -> Vec<Detector> {
     let speeds: HashMap<SeriesId, &Series> = {
         let registry = registry::read(registry);
         let of = |named: &&Named| registry.rule(named.series.id).and_then(|rule| rule.volume).is_some();
@@ -180,9 +192,7 @@ async fn detectors(
         }
         let occupancy = format!("traffic.occupancy{lane}");
         let occupancy = by_name.get(&(one.sensor.as_str(), occupancy.as_str()));
-        let speed = speeds
-            .get(&one.series.id)
-            .filter(|_| lane.starts_with(".lane") || of_one_lane.contains(&one.sensor));
+        let speed = speeds.get(&one.series.id).filter(|_| one.is_lane);
         Some(Detector {
             sensor: one.sensor.clone(),
             metric: one.metric.clone(),
@@ -191,7 +201,7 @@ async fn detectors(
             speed: speed.map(|speed| (*speed).clone()),
         })
     };
-    Ok(all.iter().filter_map(detector).collect())
+    all.iter().filter_map(detector).collect()
 }
 
 /// The verdicts on some detectors, with the days that they have held.
@@ -235,8 +245,13 @@ pub async fn day(
 ) -> Result<Vec<Health>, StoreError> {
     let (start, end) = (inspection.at(day, HOURS.0)?, inspection.at(day, HOURS.1)?);
     let seconds = (end.micros() - start.micros()) as f64 / 1e6;
-    let series = detectors.iter().flat_map(|d| [Some(&d.volume), d.occupancy.as_ref(), d.speed.as_ref()]);
-    let ids: Vec<SeriesId> = series.flatten().map(|series| series.id).collect();
+    let series = || {
+        let of = |detector: &'_ Detector| {
+            [Some(detector.volume.clone()), detector.occupancy.clone(), detector.speed.clone()]
+        };
+        detectors.iter().flat_map(of).flatten()
+    };
+    let ids: Vec<SeriesId> = series().map(|series| series.id).collect();
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -244,9 +259,14 @@ pub async fn day(
     // Readings carry the end of their interval.
     let after = |time: Time| Time::from_micros(time.micros() + 1);
     tables::read_facts(client, after(start), after(end), Some(&ids), &mut facts).await?;
+    let known: HashMap<SeriesId, Series> = series().map(|series| (series.id, series)).collect();
     let mut by_series: HashMap<SeriesId, Vec<(Time, f64)>> = HashMap::new();
-    for fact in facts {
-        by_series.entry(fact.series).or_default().push((fact.time, fact.value));
+    for tables::Fact { series, time, value, quality, .. } in facts {
+        let Some(seen) = known.get(&series).map(|series| series.view(time, value, quality)) else { continue };
+        // A sample that cannot be is none.
+        if !seen.1.intersects(Quality::EXCLUDED) {
+            by_series.entry(series).or_default().push((time, seen.0));
+        }
     }
     let verdict = |detector: &Detector| {
         let mut samples: BTreeMap<Time, Sample> = BTreeMap::new();
@@ -285,12 +305,12 @@ async fn of_days(
     for one in some {
         let days = states.remove(&one.series.id).unwrap_or_default();
         findings.extend(of_series(one, &days, inspection));
-        if one.series.kind == Kind::Event && days.contains_key(&inspection.last) {
+        if one.is_lane && one.metric.starts_with("traffic.vehicle") && days.contains_key(&inspection.last) {
             passing.push(one);
         }
     }
-    for one in passing {
-        findings.extend(of_passages(client, one, inspection).await?);
+    for some in passing.chunks(PASSING) {
+        findings.extend(of_passages(client, some, inspection).await?);
     }
     Ok(findings)
 }
@@ -327,29 +347,39 @@ fn of_series(one: &Named, days: &BTreeMap<Date, State>, inspection: &Inspection)
     moved.then(|| one.finding(Health::Constant, since, "look at the sensor: it repeats one value"))
 }
 
-/// The verdict on a detector of passages.
+/// The verdict on some detectors of passages.
 async fn of_passages(
     client: &Client,
-    one: &Named,
+    some: &[&Named],
     inspection: &Inspection,
-) -> Result<Option<Finding>, StoreError> {
-    let mut since = None;
+) -> Result<Vec<Finding>, StoreError> {
+    let mut since: HashMap<SeriesId, Date> = HashMap::new();
+    let mut open: Vec<SeriesId> = some.iter().map(|one| one.series.id).collect();
     for back in 0..inspection.days {
         let day = inspection.day(back);
         let mut facts = Vec::new();
         let (start, end) = (inspection.at(day, HOURS.0)?, inspection.at(day, HOURS.1)?);
-        tables::read_facts(client, start, end, Some(&[one.series.id]), &mut facts).await?;
-        let mut passages: Vec<(f64, Option<f64>)> = facts
-            .iter()
-            .map(|fact| (fact.time.micros() as f64 / 1e6, fact.passage.as_ref().and_then(|p| p.length_m)))
-            .collect();
-        passages.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        if detector::passages(&passages) == Health::Good {
+        tables::read_facts(client, start, end, Some(&open), &mut facts).await?;
+        let mut passages: HashMap<SeriesId, Vec<(f64, Option<f64>)>> = HashMap::new();
+        for fact in facts {
+            let passage = (fact.time.micros() as f64 / 1e6, fact.passage.and_then(|p| p.length_m));
+            passages.entry(fact.series).or_default().push(passage);
+        }
+        open.retain(|id| {
+            let mut of_day = passages.remove(id).unwrap_or_default();
+            of_day.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+            detector::passages(&of_day) != Health::Good
+        });
+        since.extend(open.iter().map(|id| (*id, day)));
+        if open.is_empty() {
             break;
         }
-        since = Some(day);
     }
-    Ok(since.map(|since| one.finding(Health::Chatter, since, Health::Chatter.advice())))
+    let found = |one: &&Named| {
+        let since = since.get(&one.series.id)?;
+        Some(one.finding(Health::Chatter, *since, Health::Chatter.advice()))
+    };
+    Ok(some.iter().filter_map(found).collect())
 }
 
 /// Registers that stuck.
@@ -359,17 +389,19 @@ async fn of_registers(
     some: &[Named],
     inspection: &Inspection,
 ) -> Result<Vec<Finding>, StoreError> {
-    let zone = &inspection.zone;
     let registers: Vec<&Named> = some.iter().filter(|one| one.series.kind == Kind::Counter).collect();
-    let spans = Width::Micros(HOUR).spans(&inspection.span()?, zone);
     let series: Vec<Series> = registers.iter().map(|one| one.series.clone()).collect();
-    let all = history::read(client, registry, &series, &spans, Width::Micros(HOUR), zone).await?;
-    let stuck = |(one, hours): (&Named, Vec<super::Settled>)| {
+    let unfit = |error: Unfit| StoreError::Unfit(error.to_string());
+    let steps = Steps::of_days(&inspection.span()?, 3_600, &inspection.zone).map_err(unfit)?;
+    let mut findings = Vec::new();
+    let take = |at: usize, hours: Vec<Settled>| {
         let volumes: Vec<Option<f64>> =
             hours.iter().map(|hour| hour.counted.map(|counted| counted.to_f64())).collect();
-        let from = utility::stuck_from(&volumes, 3_600, StuckRule::default())?;
-        let since = zone.to_datetime(spans[from].start.timestamp()).date();
-        Some(one.finding("stuck", since, "look at the register: it does not move"))
+        if let Some(from) = utility::stuck_from(&volumes, 3_600, StuckRule::default()) {
+            let since = inspection.zone.to_datetime(steps.spans[from].start.timestamp()).date();
+            findings.push(registers[at].finding("stuck", since, "look at the register: it does not move"));
+        }
     };
-    Ok(registers.into_iter().zip(all).filter_map(stuck).collect())
+    history::read(client, registry, &series, &steps, take).await?;
+    Ok(findings)
 }

@@ -6,10 +6,9 @@ use std::{
     sync::RwLock,
 };
 
-use jiff::tz::TimeZone;
 use tokio_postgres::Client;
 
-use super::{Settled, settle};
+use super::{Settled, Steps, settle};
 use crate::{
     aggregate::{self, Entry, Rollup},
     model::{Level, Series, SeriesId, State, Time, bucket::FIVE_MINUTES, bucket::HOUR},
@@ -18,53 +17,14 @@ use crate::{
     store::StoreError,
 };
 
-/// How wide buckets are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Width {
-    /// Microseconds, counted from 1970.
-    Micros(i64),
-    /// Local days of the city, of 23 to 25 hours.
-    Days,
-}
-
-/// More buckets are not asked for by anybody who looks at them.
-pub const BUCKETS_MAX: usize = 100_000;
 /// A neighbour further away is not looked for, whatever `max_gap` says.
 const REACH_MAX: i64 = 7 * 24 * HOUR;
+/// Buckets of series that are held at once, with the states they are made of: some 400 bytes each.
+const CELLS_MAX: usize = 500_000;
 
-impl Width {
-    /// The buckets that touch a span of time.
-    pub fn spans(self, span: &Range<Time>, zone: &TimeZone) -> Vec<Range<Time>> {
-        let start = |time: Time| match self {
-            Width::Micros(micros) => time.floor(micros),
-            Width::Days => Level::Day.start(time, zone),
-        };
-        let end = |start: Time| match self {
-            Width::Micros(micros) => Time::from_micros(start.micros() + micros),
-            Width::Days => Level::Day.end(start, zone),
-        };
-        let mut spans = Vec::new();
-        let mut at = start(span.start);
-        while at < span.end && spans.len() <= BUCKETS_MAX {
-            spans.push(at..end(at));
-            at = end(at);
-        }
-        spans
-    }
-
-    /// The widest rollups that buckets can be made of; `None`: only readings are narrow enough.
-    fn level(self) -> Option<Level> {
-        match self {
-            Width::Days => Some(Level::Day),
-            Width::Micros(micros) if micros % HOUR == 0 => Some(Level::Hour),
-            Width::Micros(micros) if micros % FIVE_MINUTES == 0 => Some(Level::FiveMinutes),
-            Width::Micros(_) => None,
-        }
-    }
-}
-
-/// Reads some series in buckets of a width: closed ones from rollups, open ones from readings, with the neighbours that
-/// settle the first and the last. Passages are observed where their detector's heartbeat was. A bucket takes some 300 bytes: give as many series as may be held at once.
+/// Reads some series in buckets, as many at a time as may be held; `take` hears of each, in order, by its place in
+/// `series`. Closed buckets come from rollups, open ones from readings, with the neighbours that settle the first and the
+/// last. Passages are observed where their detector's heartbeat was.
 ///
 /// # Errors
 /// The database cannot be read.
@@ -72,33 +32,67 @@ pub async fn read(
     client: &Client,
     registry: &RwLock<Registry>,
     series: &[Series],
-    spans: &[Range<Time>],
-    width: Width,
-    zone: &TimeZone,
+    steps: &Steps,
+    mut take: impl FnMut(usize, Vec<Settled>),
+) -> Result<(), StoreError> {
+    let reach = series.iter().map(reach).max().unwrap_or(0);
+    let whole = steps.spans.last().map_or(0, |last| last.end.micros() - steps.spans[0].start.micros());
+    let narrow = steps.level().map_or(0, |level| whole / level_micros(level));
+    let cells = steps.len() + usize::try_from(narrow + 2 * reach / FIVE_MINUTES).unwrap_or(CELLS_MAX);
+    let at_once = (CELLS_MAX / cells.max(1)).max(1);
+    for (chunk, some) in series.chunks(at_once).enumerate() {
+        let settled = read_some(client, registry, some, steps).await?;
+        settled.into_iter().enumerate().for_each(|(at, buckets)| take(chunk * at_once + at, buckets));
+    }
+    Ok(())
+}
+
+/// How far a series looks for its neighbours.
+fn reach(series: &Series) -> i64 {
+    series.arithmetic.max_gap.min(REACH_MAX)
+}
+
+const fn level_micros(level: Level) -> i64 {
+    match level {
+        Level::FiveMinutes => FIVE_MINUTES,
+        Level::Hour => HOUR,
+        Level::Day => 24 * HOUR,
+    }
+}
+
+async fn read_some(
+    client: &Client,
+    registry: &RwLock<Registry>,
+    series: &[Series],
+    steps: &Steps,
 ) -> Result<Vec<Vec<Settled>>, StoreError> {
+    let spans = &steps.spans;
     let (Some(first), Some(last)) = (spans.first(), spans.last()) else {
         return Ok(vec![Vec::new(); series.len()]);
     };
     let now: jiff::Timestamp = client.query_one("SELECT now()", &[]).await?.get(0);
     let heartbeats: Vec<Option<Series>> = {
         let registry = registry::read(registry);
-        let heartbeat = |series: &Series| registry.series(series.heartbeat?).cloned();
+        // One that speaks of more than a bucket does not say which bucket it was.
+        let heartbeat = |series: &Series| {
+            registry.series(series.heartbeat?).filter(|beat| steps.check([*beat]).is_ok()).cloned()
+        };
         series.iter().map(heartbeat).collect()
     };
     let mut all: Vec<Series> = series.iter().chain(heartbeats.iter().flatten()).cloned().collect();
     all.sort_unstable_by_key(|series| series.id);
     all.dedup_by_key(|series| series.id);
-    let reader = Reader { client, registry, series: &all, width, zone, now: now.into() };
-    let reach_of = |series: &Series| series.arithmetic.max_gap.min(REACH_MAX);
-    let reach = all.iter().map(reach_of).max().unwrap_or(0);
+    let reader = Reader { client, registry, series: &all, steps, now: now.into() };
+    let farthest = all.iter().map(reach).max().unwrap_or(0);
     let shifted = |time: Time, micros: i64| Time::from_micros(time.micros() + micros);
-    let (before, after) = (shifted(first.start, -reach)..first.start, last.end..shifted(last.end, reach));
+    let (before, after) =
+        (shifted(first.start, -farthest)..first.start, last.end..shifted(last.end, farthest));
     let mut states = States::new();
     reader.read(&before, Some(Level::FiveMinutes), &mut states).await?;
-    reader.read(&(first.start..last.end), width.level(), &mut states).await?;
+    reader.read(&(first.start..last.end), steps.level(), &mut states).await?;
     reader.read(&after, Some(Level::FiveMinutes), &mut states).await?;
     let settled = |series: &Series| {
-        let near = shifted(first.start, -reach_of(series))..shifted(last.end, reach_of(series));
+        let near = shifted(first.start, -reach(series))..shifted(last.end, reach(series));
         let is_near = |(span, _): &&(Range<Time>, State)| near.start < span.end && span.start < near.end;
         let states = states.get(&series.id).into_iter().flatten();
         let states: Vec<(Range<Time>, State)> = states.filter(is_near).cloned().collect();
@@ -122,9 +116,7 @@ struct Reader<'r> {
     client: &'r Client,
     registry: &'r RwLock<Registry>,
     series: &'r [Series],
-    /// That was asked for.
-    width: Width,
-    zone: &'r TimeZone,
+    steps: &'r Steps,
     now: Time,
 }
 
@@ -145,15 +137,18 @@ impl Reader<'_> {
         }
         let levels = [Level::Day, Level::Hour, Level::FiveMinutes];
         for closed in levels.into_iter().filter(|closed| level.is_some_and(|level| *closed <= level)) {
-            let until = closed.start(self.now.min(span.end), self.zone);
+            let until = closed.start(self.now.min(span.end), &self.steps.zone);
             // A local midnight need not begin an hour.
-            if at < until && closed.start(at, self.zone) == at {
+            if at < until && closed.start(at, &self.steps.zone) == at {
                 let mut rollups = Vec::new();
                 let ids: Vec<SeriesId> = self.series.iter().map(|series| series.id).collect();
                 tables::read_rollups(self.client, closed, at, until, Some(&ids), &mut rollups).await?;
                 rollups.sort_unstable_by_key(|rollup| rollup.bucket);
                 for Rollup { series, bucket, state } in rollups {
-                    states.entry(series).or_default().push((bucket..closed.end(bucket, self.zone), state));
+                    states
+                        .entry(series)
+                        .or_default()
+                        .push((bucket..closed.end(bucket, &self.steps.zone), state));
                 }
                 at = until;
             }
@@ -164,12 +159,10 @@ impl Reader<'_> {
         }
     }
 
-    /// Adds the states of readings, of the widest width that cuts the span and what was asked for into whole buckets.
+    /// Adds the states of readings, of the widest width that cuts the span and the buckets.
     async fn read_fresh(&self, span: &Range<Time>, states: &mut States) -> Result<(), StoreError> {
-        const WIDTHS: [i64; 5] = [FIVE_MINUTES, 60_000_000, 10_000_000, 1_000_000, 1];
-        let cuts = |width: i64| [span.start, span.end].iter().all(|time| time.floor(width) == *time);
-        let fits = |width: i64| !matches!(self.width, Width::Micros(asked) if asked % width != 0);
-        let width = WIDTHS.into_iter().find(|width| cuts(*width) && fits(*width)).unwrap_or(1);
+        let cuts = |grain: &i64| [span.start, span.end].iter().all(|time| time.floor(*grain) == *time);
+        let width = Some(self.steps.grain()).filter(cuts).unwrap_or(1);
         let interval = self.series.iter().map(|series| series.arithmetic.interval).max().unwrap_or(0);
         let own: HashSet<SeriesId> = self.series.iter().map(|series| series.id).collect();
         let wanted: HashSet<SeriesId> =

@@ -32,32 +32,27 @@ pub struct Imputed {
 /// Steps that a series and its neighbour must have observed together, for the line between them to be believed.
 const COMMON_LEAST: usize = 24;
 
-/// Estimates for the missing steps of a series, of so many a day: by its neighbours where they were observed, else by its
-/// own other days, else none. `own` and each of `neighbours` are steps in order, of the same times; the first step is the
-/// first of a day. None is below 0.
-pub fn impute(
-    own: &[Option<f64>],
-    neighbours: &[&[Option<f64>]],
-    steps_a_day: usize,
-) -> Vec<Option<Imputed>> {
+/// Estimates for the missing steps of a series: by its neighbours where they were observed, else by its own other days,
+/// else none. `own` and each of `neighbours` are steps in order, of the same times, and `slots` the place of each in its
+/// local day. None is below 0.
+pub fn impute(own: &[Option<f64>], neighbours: &[&[Option<f64>]], slots: &[usize]) -> Vec<Option<Imputed>> {
     let lines: Vec<(&[Option<f64>], Line)> = neighbours
         .iter()
         .filter_map(|neighbour| Some((*neighbour, Line::through(neighbour, own)?)))
         .collect();
-    let mut of_day = vec![(0.0, 0u32); steps_a_day.max(1)];
-    for (at, value) in own.iter().enumerate() {
+    let mut of_day = vec![(0.0, 0u32); slots.iter().max().map_or(0, |last| last + 1)];
+    for (slot, value) in slots.iter().zip(own) {
         if let Some(value) = value {
-            let (sum, count) = &mut of_day[at % steps_a_day.max(1)];
+            let (sum, count) = &mut of_day[*slot];
             (*sum, *count) = (*sum + value, *count + 1);
         }
     }
     let estimate = |at: usize| {
-        let mut near: Vec<f64> =
+        let near: Vec<f64> =
             lines.iter().filter_map(|(neighbour, line)| Some(line.at((*neighbour.get(at)?)?))).collect();
-        near.sort_unstable_by(f64::total_cmp);
-        let (sum, count) = of_day[at % steps_a_day.max(1)];
+        let (sum, count) = of_day[*slots.get(at)?];
         let same = (0 < count).then(|| (sum / f64::from(count), Method::SameTime));
-        let (value, method) = median(&near).map(|value| (value, Method::Neighbours)).or(same)?;
+        let (value, method) = utility::median(&near).map(|value| (value, Method::Neighbours)).or(same)?;
         Some(Imputed { value: value.max(0.0), method })
     };
     own.iter().enumerate().map(|(at, value)| if value.is_none() { estimate(at) } else { None }).collect()
@@ -66,21 +61,13 @@ pub fn impute(
 /// What is known of a register by steps of so many seconds: nothing from where it stuck until it moved again.
 pub fn unstuck(amounts: &[Option<f64>], step_s: u32) -> Vec<Option<f64>> {
     let mut known = amounts.to_vec();
-    if let Some(from) = utility::stuck_from(amounts, step_s, StuckRule::default()) {
+    // A missing step says nothing, so that the next rest is found.
+    while let Some(from) = utility::stuck_from(&known, step_s, StuckRule::default()) {
         let moves = |amount: &Option<f64>| amount.is_some_and(|amount| 0.0 < amount);
         let until = (from..known.len()).find(|at| moves(&known[*at])).unwrap_or(known.len());
         known[from..until].fill(None);
     }
     known
-}
-
-/// The middle of sorted values; of an even number the mean of the two.
-fn median(sorted: &[f64]) -> Option<f64> {
-    match (sorted.len(), sorted.len() / 2) {
-        (0, _) => None,
-        (count, middle) if count % 2 == 1 => Some(sorted[middle]),
-        (_, middle) => Some(f64::midpoint(sorted[middle - 1], sorted[middle])),
-    }
 }
 
 /// y = intercept + slope * x
@@ -123,7 +110,8 @@ mod tests {
         let mut own: Vec<Option<f64>> =
             near.iter().map(|value| value.map(|value| 2.0 * value + 1.0)).collect();
         own[50] = None;
-        let by = |neighbours: &[&[Option<f64>]], at: usize| impute(&own, neighbours, 24)[at];
+        let slots: Vec<usize> = (0..72).map(|hour| hour % 24).collect();
+        let by = |neighbours: &[&[Option<f64>]], at: usize| impute(&own, neighbours, &slots)[at];
         let imputed = by(&[&near], 50).unwrap();
         assert!((imputed.value - 45.0).abs() < 1e-9 && imputed.method == Method::Neighbours, "{imputed:?}");
         // The hours from 2 of the first and the second day: 5 and 25.
@@ -136,18 +124,19 @@ mod tests {
     #[test]
     fn a_register_is_not_known_while_it_sticks() {
         let mut hours = vec![Some(1.0); 120];
-        hours[60..100].fill(Some(0.0));
+        hours[60..80].fill(Some(0.0));
+        hours[85..100].fill(Some(0.0));
         let known = unstuck(&hours, 3_600);
         assert!(
-            known[60..100].iter().all(Option::is_none)
+            known[60..80].iter().chain(&known[85..100]).all(Option::is_none)
                 && known[..60] == hours[..60]
-                && known[100..] == hours[100..]
+                && known[80..85] == hours[80..85]
         );
     }
 
     #[test]
     fn nothing_known_is_nothing_said() {
-        assert_eq!(impute(&[None, None], &[], 24), [None, None]);
-        assert_eq!(impute(&[], &[], 24), []);
+        assert_eq!(impute(&[None, None], &[], &[0, 1]), [None, None]);
+        assert_eq!(impute(&[], &[], &[]), []);
     }
 }

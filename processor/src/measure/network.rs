@@ -1,20 +1,16 @@
 //! What the registry knows of roads and zones: which stations stand on which segment, which meters belong to which zone.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::Range,
-    sync::RwLock,
-};
+use std::{collections::BTreeMap, ops::Range, sync::RwLock};
 
 use jiff::Timestamp;
 use tokio_postgres::{Client, Row};
 
 use super::{
-    road::{Segment, Station},
+    road::{Mounted, Segment, Station},
     zone::{Meter, Role},
 };
 use crate::{
-    model::{Kind, Series, SeriesId},
+    model::{Kind, Series, SeriesId, Time},
     registry::{self, Registry},
     store::StoreError,
 };
@@ -27,57 +23,66 @@ pub struct Roads {
     pub stations: Vec<Station>,
 }
 
-/// The roads of the city, or some of its segments, with the sensors that stood there for some of a period.
+/// A sensor at its place on a segment, for as long as it was there.
+struct Standing {
+    segment: String,
+    direction: Option<String>,
+    offset_m: Option<f64>,
+    lane: Option<i32>,
+    sensor: String,
+    valid: Range<Time>,
+    /// By metric.
+    series: Vec<(String, Series)>,
+}
+
+/// The roads of the city, with the sensors that stood there for some of a period.
 ///
 /// # Errors
 /// The database cannot be read.
 pub async fn roads(
     client: &Client,
     registry: &RwLock<Registry>,
-    segments: Option<&[String]>,
     period: &Range<Timestamp>,
 ) -> Result<Roads, StoreError> {
     let query = "SELECT id, length_m, lanes, free_flow_speed_kmh, speed_limit_kmh, capacity_pcu_h, road_class, from_node,
-                     to_node
-                 FROM segment WHERE $1::text[] IS NULL OR id = ANY($1)";
-    let rows = client.query(query, &[&segments]).await?;
+                     to_node, direction
+                 FROM segment";
+    let rows = client.query(query, &[]).await?;
     let segments: BTreeMap<String, Segment> = rows.iter().map(|row| (row.get(0), segment(row))).collect();
-    let ids: Vec<&str> = segments.keys().map(String::as_str).collect();
-    let query = "SELECT * FROM (
-                     SELECT DISTINCT ON (sensor.id, series.id) sensor.segment, sensor.direction,
-                         coalesce(sensor.offset_m, 0) AS offset_m, sensor.id AS sensor, series.id, series.metric
-                     FROM sensor JOIN series ON series.sensor = sensor.id
-                     WHERE sensor.segment = ANY($1) AND sensor.valid_from < $3 AND $2 < sensor.valid_to
-                         AND starts_with(series.metric, 'traffic.')
-                         AND NOT EXISTS (SELECT FROM quarantine q WHERE q.sensor = sensor.id)
-                     ORDER BY sensor.id, series.id, sensor.valid_from DESC
-                 ) AS standing ORDER BY segment, direction, offset_m, sensor, metric";
-    let rows = client.query(query, &[&ids, &period.start, &period.end]).await?;
+    let query = format!(
+        "SELECT sensor.segment, sensor.direction, sensor.offset_m, sensor.lane, sensor.id, {VALID}, series.id, series.metric
+         FROM sensor JOIN segment ON segment.id = sensor.segment JOIN series ON series.sensor = sensor.id
+         WHERE sensor.valid_from < $2 AND $1 < sensor.valid_to AND starts_with(series.metric, 'traffic.')
+             AND NOT EXISTS (SELECT FROM quarantine q WHERE q.sensor = sensor.id)
+         ORDER BY sensor.segment, sensor.direction, sensor.offset_m, sensor.lane, sensor.id, sensor.valid_from, series.metric"
+    );
+    let rows = client.query(&query, &[&period.start, &period.end]).await?;
     let registry = registry::read(registry);
-    let mut stations: Vec<Station> = Vec::new();
-    for detector in rows.chunk_by(|a, b| a.get::<_, &str>("sensor") == b.get::<_, &str>("sensor")) {
-        let series = |row: &Row| Some((row.get("metric"), registry.series(SeriesId(row.get("id")))?.clone()));
-        let (counts, speeds, occupancies) = parts(detector.iter().filter_map(series).collect());
-        let mut station = Station {
-            segment: detector[0].get("segment"),
-            direction: detector[0].get("direction"),
-            offset_m: detector[0].get("offset_m"),
-            sensors: vec![detector[0].get("sensor")],
-            counts,
-            speeds,
-            occupancies,
-        };
-        match stations.last_mut().filter(|last| last.place() == station.place()) {
-            Some(last) => {
-                last.sensors.append(&mut station.sensors);
-                last.counts.append(&mut station.counts);
-                last.speeds.append(&mut station.speeds);
-                last.occupancies.append(&mut station.occupancies);
-            }
-            None => stations.push(station),
-        }
-    }
-    Ok(Roads { segments, stations })
+    let place = |row: &Row| (row.get::<_, String>(4), row.get::<_, Option<Timestamp>>(5));
+    let standing = rows.chunk_by(|a, b| place(a) == place(b)).map(|rows| Standing {
+        segment: rows[0].get(0),
+        direction: rows[0].get(1),
+        offset_m: rows[0].get(2),
+        lane: rows[0].get(3),
+        sensor: rows[0].get(4),
+        valid: valid(&rows[0], 5),
+        series: rows
+            .iter()
+            .filter_map(|row| Some((row.get(8), registry.series(SeriesId(row.get(7)))?.clone())))
+            .collect(),
+    });
+    Ok(Roads { segments, stations: stations(standing) })
+}
+
+/// When a row of a sensor holds; infinity is none.
+const VALID: &str = "CASE WHEN isfinite(sensor.valid_from) THEN sensor.valid_from END,
+    CASE WHEN isfinite(sensor.valid_to) THEN sensor.valid_to END";
+
+fn valid(row: &Row, column: usize) -> Range<Time> {
+    let at = |column: usize, none: i64| {
+        row.get::<_, Option<Timestamp>>(column).map_or(Time::from_micros(none), Time::from)
+    };
+    at(column, i64::MIN)..at(column + 1, i64::MAX)
 }
 
 fn segment(row: &Row) -> Segment {
@@ -91,12 +96,68 @@ fn segment(row: &Row) -> Segment {
         road_class: row.get(6),
         from_node: row.get(7),
         to_node: row.get(8),
+        direction: row.get(9),
     }
 }
 
+/// Detectors no further apart are one station.
+const PLACE_M: f64 = 10.0;
+
+/// Sensors that stand side by side, one a lane, are one station. Where one has no offset, only lanes that differ say that
+/// they stand side by side, and not one behind the other. A sensor whose metrics name directions (`.dir1`) is a station of each.
+fn stations(standing: impl Iterator<Item = Standing>) -> Vec<Station> {
+    let mut stations: Vec<(Station, Option<f64>, Vec<i32>)> = Vec::new();
+    for Standing { segment, direction, offset_m, lane, sensor, valid, series } in standing {
+        let mut directions: BTreeMap<Option<String>, Vec<(String, Series)>> = BTreeMap::new();
+        for (metric, series) in series {
+            let own = metric.split('.').find(|word| word.starts_with("dir")).map(str::to_owned);
+            directions.entry(own.or_else(|| direction.clone())).or_default().push((metric, series));
+        }
+        for (direction, series) in directions {
+            let [counts, speeds, occupancies] = parts(series).map(|series| {
+                let mounted = series.into_iter().map(|series| Mounted { series, valid: valid.clone() });
+                mounted.collect::<Vec<_>>()
+            });
+            let beside = |(known, at, lanes): &&mut (Station, Option<f64>, Vec<i32>)| {
+                let apart = lane.is_none_or(|lane| !lanes.contains(&lane));
+                let near = match at.zip(offset_m) {
+                    Some((one, other)) => (one - other).abs() <= PLACE_M && apart,
+                    None => *at == offset_m && lane.is_some() && !lanes.is_empty() && apart,
+                };
+                (&known.segment, &known.direction) == (&segment, &direction)
+                    && (near || known.sensors.contains(&sensor))
+            };
+            if let Some((known, _, lanes)) = stations.iter_mut().rev().take(LANES_MAX).find(beside) {
+                if !known.sensors.contains(&sensor) {
+                    known.sensors.push(sensor.clone());
+                }
+                known.counts.extend(counts);
+                known.speeds.extend(speeds);
+                known.occupancies.extend(occupancies);
+                lanes.extend(lane);
+            } else {
+                let (segment, sensors) = (segment.clone(), vec![sensor.clone()]);
+                let offset = offset_m.unwrap_or(0.0);
+                let station =
+                    Station { segment, direction, offset_m: offset, sensors, counts, speeds, occupancies };
+                stations.push((station, offset_m, lane.into_iter().collect()));
+            }
+        }
+    }
+    let mut stations: Vec<Station> = stations.into_iter().map(|(station, ..)| station).collect();
+    stations.sort_by(|a, b| {
+        let place = |station: &Station| (station.segment.clone(), station.direction.clone());
+        place(a).cmp(&place(b)).then(a.offset_m.total_cmp(&b.offset_m))
+    });
+    stations
+}
+
+/// Sensors come in order of their place: only the last stations can be beside the next one.
+const LANES_MAX: usize = 64;
+
 /// What one sensor counts, its speeds and its occupancies, without counting a vehicle twice: a metric that is whole
 /// (`traffic.volume`) stands for its parts (`traffic.volume.lane1`), and intervals stand for single passages.
-fn parts(series: Vec<(String, Series)>) -> (Vec<Series>, Vec<Series>, Vec<Series>) {
+fn parts(series: Vec<(String, Series)>) -> [Vec<Series>; 3] {
     let of = |name: &str, fits: &dyn Fn(Kind) -> bool| -> Vec<Series> {
         let mut parts = Vec::new();
         for (metric, series) in series.iter().filter(|(_, series)| fits(series.kind)) {
@@ -113,15 +174,24 @@ fn parts(series: Vec<(String, Series)>) -> (Vec<Series>, Vec<Series>, Vec<Series
         counts = of("traffic.vehicle", &|kind| kind == Kind::Event);
     }
     let speeds = of("traffic.speed", &|kind| kind != Kind::Event);
-    // Of what is counted; where nothing is, as from probes, all of them.
+    // Those that are weighted by what is counted; where there are none, as from probes, all of them.
     let paired = |speed: &&Series| counts.iter().any(|count| speed.volume == Some(count.id));
     let paired: Vec<Series> = speeds.iter().filter(paired).cloned().collect();
-    let speeds = if counts.is_empty() { speeds } else { paired };
-    (counts, speeds, of("traffic.occupancy", &|kind| kind != Kind::Event))
+    let speeds = if paired.is_empty() { speeds } else { paired };
+    [counts, speeds, of("traffic.occupancy", &|kind| kind != Kind::Event)]
+}
+
+/// The meters of a zone.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct Meters {
+    /// By role and sensor.
+    pub meters: Vec<Meter>,
+    /// Sensors with a role that count nothing of the metric, as a tank that says its level.
+    pub uncounted: Vec<(Role, String)>,
 }
 
 /// The meters of a zone: inlets and exports of its own; tanks and customers also of the zones in it, which trade among
-/// themselves. Of each sensor the one series of the metric, or of the names that it begins.
+/// themselves. Of each sensor the first series of the metric, or of the names that it begins.
 ///
 /// # Errors
 /// The database cannot be read.
@@ -131,67 +201,99 @@ pub async fn meters(
     zone: &str,
     metric: &str,
     period: &Range<Timestamp>,
-) -> Result<Vec<Meter>, StoreError> {
-    let query = "WITH RECURSIVE inside AS (
-                     SELECT id FROM zone WHERE id = $1
-                     UNION SELECT zone.id FROM zone JOIN inside ON zone.parent = inside.id
-                 )
-                 SELECT DISTINCT ON (sensor.id, series.id) sensor.id, sensor.role, sensor.zone = $1, series.id, series.metric
-                 FROM sensor JOIN series ON series.sensor = sensor.id
-                 WHERE sensor.zone IN (SELECT id FROM inside) AND sensor.valid_from < $4 AND $3 < sensor.valid_to
-                     AND (series.metric = $2 OR starts_with(series.metric, $2 || '.'))
-                     AND series.kind IN ('counter', 'total', 'delta')
-                     AND NOT EXISTS (SELECT FROM quarantine q WHERE q.sensor = sensor.id)
-                 ORDER BY sensor.id, series.id, sensor.valid_from DESC";
-    let rows = client.query(query, &[&zone, &metric, &period.start, &period.end]).await?;
+) -> Result<Meters, StoreError> {
+    let query = format!(
+        "WITH RECURSIVE inside AS (
+             SELECT id FROM zone WHERE id = $1
+             UNION SELECT zone.id FROM zone JOIN inside ON zone.parent = inside.id
+         )
+         SELECT sensor.id, sensor.role, sensor.zone = $1, {VALID}, series.id
+         FROM sensor LEFT JOIN series ON series.sensor = sensor.id AND series.kind IN ('counter', 'total', 'delta')
+             AND (series.metric = $2 OR starts_with(series.metric, $2 || '.'))
+         WHERE sensor.zone IN (SELECT id FROM inside) AND sensor.valid_from < $4 AND $3 < sensor.valid_to
+             AND sensor.role IN ('inlet', 'export', 'storage', 'customer')
+             AND NOT EXISTS (SELECT FROM quarantine q WHERE q.sensor = sensor.id)
+         ORDER BY sensor.id, sensor.valid_from, series.metric"
+    );
+    let rows = client.query(&query, &[&zone, &metric, &period.start, &period.end]).await?;
     let registry = registry::read(registry);
-    let mut meters: HashMap<String, (String, Meter)> = HashMap::new();
-    for row in rows {
-        let (sensor, metric): (String, String) = (row.get(0), row.get(4));
-        let role = row.get::<_, Option<&str>>(1).and_then(Role::of);
-        let is_own: bool = row.get(2);
-        let (Some(role), Some(series)) = (role, registry.series(SeriesId(row.get(3)))) else { continue };
-        if !is_own && matches!(role, Role::Inlet | Role::Export) {
+    let mut found = Meters::default();
+    let place = |row: &Row| (row.get::<_, String>(0), row.get::<_, Option<Timestamp>>(3));
+    for rows in rows.chunk_by(|a, b| place(a) == place(b)) {
+        let row = &rows[0];
+        let Some(role) = row.get::<_, Option<&str>>(1).and_then(Role::of) else { continue };
+        if !row.get::<_, bool>(2) && matches!(role, Role::Inlet | Role::Export) {
             continue;
         }
-        let meter = Meter { sensor: sensor.clone(), role, series: series.clone() };
-        match meters.get(&sensor) {
-            Some((first, _)) if *first <= metric => {}
-            _ => drop(meters.insert(sensor, (metric, meter))),
+        let (sensor, id): (String, Option<i32>) = (row.get(0), row.get(5));
+        match id.and_then(|id| registry.series(SeriesId(id))) {
+            Some(series) => {
+                found.meters.push(Meter { sensor, role, series: series.clone(), valid: valid(row, 3) });
+            }
+            None => found.uncounted.push((role, sensor)),
         }
     }
-    let mut meters: Vec<Meter> = meters.into_values().map(|(_, meter)| meter).collect();
-    meters.sort_by(|a, b| (a.role, &a.sensor).cmp(&(b.role, &b.sensor)));
-    Ok(meters)
+    found.meters.sort_by(|a, b| (a.role, &a.sensor).cmp(&(b.role, &b.sensor)));
+    Ok(found)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn series(id: i32, kind: Kind, volume: Option<i32>) -> Series {
+        Series { volume: volume.map(SeriesId), ..Series::new(SeriesId(id), kind, "{veh}", Some(60)) }
+    }
+
     #[test]
     fn no_vehicle_is_counted_twice() {
-        let series = |id: i32, kind: Kind, volume: Option<i32>| Series {
-            volume: volume.map(SeriesId),
-            ..Series::new(SeriesId(id), kind, "{veh}", Some(60))
-        };
         let of = |all: &[(&str, Series)]| {
             let all = all.iter().map(|(metric, series)| ((*metric).to_owned(), series.clone())).collect();
-            let (counts, speeds, occupancies) = parts(all);
-            [counts, speeds, occupancies].map(|series| series.iter().map(|one| one.id.0).collect::<Vec<_>>())
+            parts(all).map(|series| series.iter().map(|one| one.id.0).collect::<Vec<_>>())
         };
         let lanes = [
             ("traffic.vehicle", series(1, Kind::Event, None)),
             ("traffic.volume.lane1", series(2, Kind::Total, None)),
             ("traffic.volume.lane2", series(3, Kind::Total, None)),
             ("traffic.speed.mean.lane1", series(4, Kind::Rate, Some(2))),
-            ("traffic.speed.mean", series(5, Kind::Rate, Some(9))),
             ("traffic.occupancy.lane1", series(6, Kind::Rate, None)),
         ];
         assert_eq!(of(&lanes), [vec![2, 3], vec![4], vec![6]]);
         let whole = [lanes.as_slice(), &[("traffic.volume", series(9, Kind::Total, None))]].concat();
-        assert_eq!(of(&whole)[..2], [vec![9], vec![5]]);
+        assert_eq!(of(&whole)[..2], [vec![9], vec![4]]);
         assert_eq!(of(&lanes[..1]), [vec![1], vec![], vec![]]);
-        assert_eq!(of(&lanes[4..5]), [vec![], vec![5], vec![]]);
+        assert_eq!(of(&lanes[3..4]), [vec![], vec![4], vec![]]);
+    }
+
+    #[test]
+    fn detectors_side_by_side_are_one_station() {
+        let mut id = 0;
+        let mut at = |sensor: &str, offset_m: Option<f64>, lane: Option<i32>, metrics: &[&str]| {
+            let series = metrics.iter().map(|metric| {
+                id += 1;
+                ((*metric).to_owned(), series(id, Kind::Total, None))
+            });
+            Standing {
+                segment: "a".to_owned(),
+                direction: None,
+                offset_m,
+                lane,
+                sensor: sensor.to_owned(),
+                valid: Time::from_micros(0)..Time::from_micros(1),
+                series: series.collect(),
+            }
+        };
+        let volume = ["traffic.volume"];
+        let standing = [
+            at("l0", Some(500.0), Some(0), &volume),
+            at("l1", Some(501.0), Some(1), &volume),
+            at("again", Some(501.0), Some(1), &volume),
+            at("later", Some(900.0), None, &volume),
+            at("x", None, None, &volume),
+            at("y", None, None, &volume),
+            at("both", Some(990.0), None, &["traffic.volume.dir1", "traffic.volume.dir2"]),
+        ];
+        let names: Vec<String> = stations(standing.into_iter()).iter().map(Station::name).collect();
+        assert_eq!(names, ["x", "y", "l0+l1", "again", "later", "both", "both"]);
     }
 }

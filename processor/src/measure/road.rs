@@ -1,12 +1,15 @@
 //! Roads: stations on segments, in the order of the traffic, and what their detectors say together. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::Range,
+};
 
 use super::{
     Settled,
     traffic::{self, California, Edition, Incident, QueueRule, Travel},
 };
-use crate::model::{Kind, Series};
+use crate::model::{Kind, Series, Time};
 
 /// A stretch of road, as the registry says.
 #[derive(Clone, PartialEq, Default, Debug)]
@@ -18,6 +21,8 @@ pub struct Segment {
     pub speed_limit_kmh: Option<f64>,
     pub capacity_pcu_h: Option<f64>,
     pub road_class: Option<String>,
+    /// Of its traffic: `offset_m` rises along it.
+    pub direction: Option<String>,
     pub from_node: Option<String>,
     pub to_node: Option<String>,
 }
@@ -35,6 +40,13 @@ impl Segment {
     }
 }
 
+/// A series of a detector, for as long as it was at its place.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Mounted {
+    pub series: Series,
+    pub valid: Range<Time>,
+}
+
 /// The detectors across a road at one place.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Station {
@@ -44,11 +56,11 @@ pub struct Station {
     pub offset_m: f64,
     pub sensors: Vec<String>,
     /// Of each lane: passages, or vehicles of intervals.
-    pub counts: Vec<Series>,
+    pub counts: Vec<Mounted>,
     /// Mean speeds of intervals.
-    pub speeds: Vec<Series>,
+    pub speeds: Vec<Mounted>,
     /// Percent.
-    pub occupancies: Vec<Series>,
+    pub occupancies: Vec<Mounted>,
 }
 
 impl Station {
@@ -57,21 +69,19 @@ impl Station {
         self.sensors.join("+")
     }
 
-    /// Segment, direction and offset.
-    pub fn place(&self) -> (&str, Option<&str>, f64) {
-        (&self.segment, self.direction.as_deref(), self.offset_m)
-    }
-
     /// Every series that it is made of.
     pub fn series(&self) -> impl Iterator<Item = &Series> {
-        self.counts.iter().chain(&self.speeds).chain(&self.occupancies)
+        self.counts.iter().chain(&self.speeds).chain(&self.occupancies).map(|mounted| &mounted.series)
     }
 
-    /// What it measured in one bucket; `of` gives the bucket of a series.
+    /// What it measured in one bucket; `of` gives the bucket of a series. A series that was elsewhere then has no part in it.
     pub fn measured<'s>(&self, of: impl Fn(&Series) -> Option<&'s Settled>) -> Measured {
+        let of = |mounted: &Mounted| {
+            of(&mounted.series).filter(|settled| mounted.valid.contains(&settled.span.start))
+        };
         let mut measured = Measured::default();
         let counts: Vec<(&Settled, Kind)> =
-            self.counts.iter().filter_map(|series| Some((of(series)?, series.kind))).collect();
+            self.counts.iter().filter_map(|mounted| Some((of(mounted)?, mounted.series.kind))).collect();
         let each = |(settled, kind): &(&Settled, Kind)| {
             let volume = traffic::volume(settled, *kind)?;
             Some((volume, traffic::flow(volume, settled.measured_s(*kind))?))
@@ -85,16 +95,17 @@ impl Station {
         let together = |all: &mut dyn Iterator<Item = &'s Settled>| Settled::beside(all.cloned().collect());
         let all = together(&mut counts.iter().map(|(settled, _)| *settled));
         measured.coverage = all.as_ref().filter(|all| 0 < all.covered).map(Settled::coverage);
-        let is_event = self.counts.iter().any(|series| series.kind == Kind::Event);
+        let is_event = counts.iter().any(|(_, kind)| *kind == Kind::Event);
         if is_event && let Some(all) = &all {
             measured.speed = traffic::space_mean_speed(&all.state, Kind::Event);
             measured.occupancy = traffic::occupancy(all, all.measured_s(Kind::Event));
-            measured.passenger_cars = traffic::passenger_cars(&all.state, &traffic::pcu());
+            measured.passenger_cars = traffic::passenger_cars(&all.state, traffic::pcu);
         }
         if let Some(speeds) = together(&mut self.speeds.iter().filter_map(&of)) {
             measured.speed = traffic::space_mean_speed(&speeds.state, Kind::Rate).or(measured.speed);
         }
-        let occupancies: Vec<f64> = self.occupancies.iter().filter_map(|series| mean(of(series)?)).collect();
+        let occupancies: Vec<f64> =
+            self.occupancies.iter().filter_map(|mounted| mean(of(mounted)?)).collect();
         if !occupancies.is_empty() {
             measured.occupancy = Some(occupancies.iter().sum::<f64>() / occupancies.len() as f64);
         }
@@ -164,8 +175,9 @@ impl Conditions {
         let lanes = segment.lanes.filter(|lanes| 0 < *lanes).map(f64::from);
         let density = flow.zip(speed).zip(lanes).map(|((q, v), lanes)| traffic::density(q, v) / lanes);
         // As passenger cars, where classes are known.
-        let heavy = mean(|one| one.passenger_cars).zip(volume).filter(|(_, volume)| 0.0 < *volume);
-        let heavy = heavy.map_or(1.0, |(cars, volume)| cars / volume);
+        let classed = stations.iter().filter_map(|one| one.passenger_cars.zip(one.volume));
+        let (cars, vehicles) = classed.fold((0.0, 0.0), |sums, one| (sums.0 + one.0, sums.1 + one.1));
+        let heavy = if 0.0 < vehicles { cars / vehicles } else { 1.0 };
         let over = flow.zip(segment.capacity_pcu_h).is_some_and(|(q, capacity)| capacity < q * heavy);
         let level_of_service = match segment.is_freeway() {
             true => density.map(|density| traffic::freeway_level(density * heavy, over)),
@@ -197,7 +209,7 @@ pub struct Pair {
 const NEAR_KM: f64 = 4.83;
 
 /// The pairs of neighbouring stations, in the direction of the traffic: along a segment by their offsets, and beyond its
-/// end on the segments that begin where it ends.
+/// end on the segments that begin where it ends. Traffic against the direction of its segment has none.
 pub fn pairs(segments: &BTreeMap<String, Segment>, stations: &[Station]) -> Vec<Pair> {
     let mut on: HashMap<&str, Vec<usize>> = HashMap::new();
     for (at, station) in stations.iter().enumerate() {
@@ -220,6 +232,10 @@ pub fn pairs(segments: &BTreeMap<String, Segment>, stations: &[Station]) -> Vec<
     let mut pairs = Vec::new();
     for (upstream, station) in stations.iter().enumerate() {
         let direction = &station.direction;
+        let of_segment = segments.get(&station.segment).and_then(|segment| segment.direction.as_ref());
+        if of_segment.zip(direction.as_ref()).is_some_and(|(segment, own)| segment != own) {
+            continue;
+        }
         if let Some(downstream) = first_on(&station.segment, direction, Some(station.offset_m)) {
             let distance_km = (stations[downstream].offset_m - station.offset_m) / 1_000.0;
             pairs.push(Pair { upstream, downstream, distance_km });
@@ -252,20 +268,19 @@ fn end_of(segment: &Segment, from_m: f64) -> Option<(&str, f64)> {
     Some((segment.to_node.as_deref()?, segment.length_m? - from_m))
 }
 
-/// A bottleneck and the queue behind it, over some intervals.
+/// A bottleneck and the queue behind it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Congestion {
-    /// Index of the first and the last interval.
+    /// Index of the first and the last interval in which it was slow before and fast behind.
     pub first: usize,
     pub last: usize,
     pub pair: Pair,
-    /// The most stations that stood in its queue, and how far it reached.
-    pub stations: usize,
-    pub length_km: f64,
+    /// The most stations that stood in its queue, and how far it reached; `None` without a speed in free flow.
+    pub queue: Option<(usize, f64)>,
 }
 
 /// The bottlenecks of a network, each with its longest queue, in order of time. `speeds` are of each station, in km/h by
-/// interval; `references` their speeds in free flow.
+/// interval; `references` their speeds in free flow. Where roads merge, a queue is followed along the nearest.
 pub fn congestion(
     pairs: &[Pair],
     speeds: &[Vec<Option<f64>>],
@@ -275,34 +290,62 @@ pub fn congestion(
     let intervals = speeds.iter().map(Vec::len).max().unwrap_or(0);
     let speed = |station: usize, at: usize| speeds[station].get(at).copied().flatten();
     let ratio = |station: usize, at: usize| Some(speed(station, at)? / references[station]?);
+    let mut before: HashMap<usize, Pair> = HashMap::new();
+    for pair in pairs {
+        let nearest = before.entry(pair.downstream).or_insert(*pair);
+        if pair.distance_km < nearest.distance_km {
+            *nearest = *pair;
+        }
+    }
+    let queue = |from: usize, window: &Range<usize>| {
+        references[from]?;
+        let stands = |station: usize| {
+            let ratios: Vec<Option<f64>> = window.clone().map(|at| ratio(station, at)).collect();
+            traffic::queue(&[ratios], rule) == 1
+        };
+        let (mut station, mut stations, mut length_km) = (from, 0, 0.0);
+        let mut passed = HashSet::new();
+        let mut next_km = 0.0;
+        while passed.insert(station) && stands(station) {
+            stations += 1;
+            length_km += next_km;
+            let Some(pair) = before.get(&station) else { break };
+            (station, next_km) = (pair.upstream, pair.distance_km);
+        }
+        Some((stations, length_km))
+    };
     let mut found: Vec<Congestion> = Vec::new();
     for pair in pairs {
-        for last in 0..intervals {
-            let window = last.saturating_sub(rule.of.max(7) - 1)..=last;
-            let both = |at: usize| (speed(pair.upstream, at), speed(pair.downstream, at));
-            let ends: Vec<_> = window.clone().map(both).collect();
-            if !traffic::is_bottleneck(&ends, pair.distance_km) {
+        let mut seen: Option<usize> = None;
+        for at in 0..intervals {
+            let window = (at + 1).saturating_sub(rule.of.max(BOTTLENECK_OF))..at + 1;
+            let ends = |at: usize| (speed(pair.upstream, at), speed(pair.downstream, at));
+            let both: Vec<_> = window.clone().map(ends).collect();
+            if !traffic::is_bottleneck(&both, pair.distance_km) {
                 continue;
             }
-            let (way, lengths) = upstream(pairs, pair.upstream);
-            let ratios: Vec<Vec<Option<f64>>> =
-                way.iter().map(|station| window.clone().map(|at| ratio(*station, at)).collect()).collect();
-            let stations = traffic::queue(&ratios, rule);
-            let length_km = stations.checked_sub(1).map_or(0.0, |before| lengths[before]);
-            match found.iter_mut().find(|known| known.pair == *pair && known.last + 1 == last) {
+            let mut slow = window.clone().filter(|at| traffic::is_slow_before_fast(ends(*at)));
+            let (first, last) = (slow.next().unwrap_or(at), slow.next_back().unwrap_or(at));
+            let queue = queue(pair.upstream, &window);
+            match found.last_mut().filter(|_| seen.is_some_and(|seen| seen + 1 == at)) {
                 Some(known) => {
                     known.last = last;
-                    if known.stations < stations {
-                        (known.stations, known.length_km) = (stations, length_km);
-                    }
+                    known.queue = [known.queue, queue]
+                        .into_iter()
+                        .max_by_key(|queue| queue.map(|(stations, _)| stations))
+                        .flatten();
                 }
-                None => found.push(Congestion { first: last, last, pair: *pair, stations, length_km }),
+                None => found.push(Congestion { first, last, pair: *pair, queue }),
             }
+            seen = Some(at);
         }
     }
     found.sort_by_key(|congestion| (congestion.first, congestion.pair.upstream));
     found
 }
+
+/// So many intervals a bottleneck is judged by.
+const BOTTLENECK_OF: usize = 7;
 
 /// An incident between two stations, from the interval of its first sign to the last in which it was declared.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -322,6 +365,8 @@ pub fn incidents(pairs: &[Pair], occupancies: &[Vec<Option<f64>>], rule: Califor
         let mut open: Option<usize> = None;
         for at in 0..minutes {
             match state.next(occupancy(pair.upstream, at), occupancy(pair.downstream, at)) {
+                // What was not observed goes on without being said.
+                Incident::Declared if occupancy(pair.upstream, at).is_none() => {}
                 Incident::Declared => match open {
                     Some(known) => alarms[known].last = at,
                     None => {
@@ -335,22 +380,6 @@ pub fn incidents(pairs: &[Pair], occupancies: &[Vec<Option<f64>>], rule: Califor
     }
     alarms.sort_by_key(|alarm| (alarm.first, alarm.pair.upstream));
     alarms
-}
-
-/// The stations from one against the traffic, and how far each is; where roads merge, along the nearest.
-fn upstream(pairs: &[Pair], from: usize) -> (Vec<usize>, Vec<f64>) {
-    let (mut way, mut lengths) = (vec![from], vec![0.0]);
-    let (mut at, mut length) = (from, 0.0);
-    loop {
-        let before = pairs.iter().filter(|pair| pair.downstream == at && !way.contains(&pair.upstream));
-        let Some(pair) = before.min_by(|a, b| a.distance_km.total_cmp(&b.distance_km)) else {
-            return (way, lengths);
-        };
-        at = pair.upstream;
-        length += pair.distance_km;
-        way.push(at);
-        lengths.push(length);
-    }
 }
 
 #[cfg(test)]
@@ -412,8 +441,10 @@ mod tests {
         let speeds = [slow(99, 99), slow(14, 24), slow(10, 30), slow(99, 99)];
         let found = congestion(&pairs, &speeds, &[Some(100.0); 4], QueueRule::default());
         let [one] = &found[..] else { panic!("{found:?}") };
-        assert_eq!((one.pair.upstream, one.first, one.last), (2, 14, 31));
-        assert_eq!((one.stations, one.length_km), (2, 0.5));
+        assert_eq!((one.pair.upstream, one.first, one.last), (2, 10, 29));
+        assert_eq!(one.queue, Some((2, 0.5)));
+        let blind = congestion(&pairs, &speeds, &[None; 4], QueueRule::default());
+        assert_eq!(blind[0].queue, None);
     }
 
     #[test]

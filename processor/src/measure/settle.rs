@@ -235,6 +235,7 @@ impl Settled {
 
     /// Adds what lies inside to what crosses the borders.
     fn finish(&mut self) {
+        self.state.pack();
         let Some(detail) = &self.state.detail else { return };
         self.covered += detail.covered;
         if let Some(integral) = detail.integral {

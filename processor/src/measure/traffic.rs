@@ -1,7 +1,5 @@
 //! Measures of traffic. Speeds in km/h, flows in vehicles an hour, lengths in km unless said otherwise.
 
-use std::collections::BTreeMap;
-
 use jiff::civil::{Date, Weekday};
 
 use super::Settled;
@@ -45,8 +43,10 @@ pub fn time_mean_speed(state: &State, kind: Kind) -> Option<f64> {
     match (kind, &detail.passages, &detail.weighted) {
         (Kind::Event, Some(passages), _) => mean(passages.speed.as_ref(), passages.speeds),
         (Kind::Event, None, _) => None,
-        (_, _, Some(weighted)) if 0.0 < weighted.volume.total() => {
-            Some(weighted.speed.total() / weighted.volume.total())
+        // Where nobody drove, nobody had a speed, whatever the detector says.
+        (_, _, Some(weighted)) => {
+            let volume = weighted.volume.total();
+            (0.0 < volume).then(|| weighted.speed.total() / volume)
         }
         _ => mean(state.values.as_ref(), state.count),
     }
@@ -67,8 +67,9 @@ pub fn space_mean_speed(state: &State, kind: Kind) -> Option<f64> {
     };
     match (kind, &detail.passages, &detail.weighted) {
         (Kind::Event, passages, _) => harmonic(passages.as_ref()?.speeds),
-        (_, _, Some(weighted)) if 0.0 < weighted.slowness.total() => {
-            Some(weighted.volume.total() / weighted.slowness.total())
+        (_, _, Some(weighted)) => {
+            let slowness = weighted.slowness.total();
+            (0.0 < slowness).then(|| weighted.volume.total() / slowness)
         }
         _ => harmonic(state.count),
     }
@@ -118,28 +119,20 @@ pub fn effective_length_m(intervals: &[(f64, f64)], free_flow_speed: f64) -> Opt
     (!lengths.is_empty()).then(|| lengths.iter().sum::<f64>() / lengths.len() as f64)
 }
 
-/// Passenger car units by class, where a city says nothing else: London's values for two-wheelers, buses and lorries.
-const PCU: [(&str, f64); 9] = [
-    ("cycle", 0.2),
-    ("bicycle", 0.2),
-    ("motorcycle", 0.4),
-    ("car", 1.0),
-    ("van", 1.0),
-    ("bus", 2.0),
-    ("truck", 2.0),
-    ("lorry", 2.0),
-    ("trailer", 2.0),
-];
-
-/// The factors of a city that says nothing else.
-pub fn pcu() -> BTreeMap<String, f64> {
-    PCU.into_iter().map(|(class, factor)| (class.to_owned(), factor)).collect()
+/// Passenger car units of a class, where a city says nothing else: London's values for two-wheelers, buses and lorries. A
+/// class that is not known counts as one car.
+pub fn pcu(class: &str) -> f64 {
+    match class {
+        "cycle" | "bicycle" => 0.2,
+        "motorcycle" => 0.4,
+        "bus" | "truck" | "lorry" | "trailer" => 2.0,
+        _ => 1.0,
+    }
 }
 
-/// sum(N_c * f_c): vehicles as passenger cars. A class without a factor, or a vehicle without a class, counts as one.
-pub fn passenger_cars(state: &State, factors: &BTreeMap<String, f64>) -> Option<f64> {
+/// sum(N_c * f_c): vehicles as passenger cars, with the factor of each class. A vehicle without a class counts as one.
+pub fn passenger_cars(state: &State, factor: impl Fn(&str) -> f64) -> Option<f64> {
     let passages = state.detail.as_ref()?.passages.as_ref()?;
-    let factor = |class: &str| factors.get(class).copied().unwrap_or(1.0);
     let classed: f64 = passages.classes.iter().map(|(class, count)| *count as f64 * factor(class)).sum();
     let without = state.count - passages.classes.values().sum::<i64>();
     Some(classed + without as f64)
@@ -347,16 +340,17 @@ pub fn queue(ratios: &[Vec<Option<f64>>], rule: QueueRule) -> usize {
     ratios.iter().take_while(|ratios| stands(ratios)).count()
 }
 
-/// Whether a bottleneck lies between two stations (PeMS: the speed behind it is below 40 mph, and rises by at least 20
-/// mph to the next one within 3 miles, in 5 of 7 intervals). Speeds in km/h, of the last intervals: upstream and
-/// downstream.
+/// Whether it is slow at one station and fast at the next (PeMS: below 40 mph, and 20 mph more); km/h.
+pub fn is_slow_before_fast((upstream, downstream): (Option<f64>, Option<f64>)) -> bool {
+    upstream.zip(downstream).is_some_and(|(up, down)| up < 64.4 && 32.2 <= down - up)
+}
+
+/// Whether a bottleneck lies between two stations (PeMS: slow before fast, within 3 miles, in 5 of 7 intervals). Speeds in
+/// km/h, of the last intervals: upstream and downstream.
 pub fn is_bottleneck(speeds: &[(Option<f64>, Option<f64>)], distance_km: f64) -> bool {
-    let (slow, rise, within_km, intervals, of) = (64.4, 32.2, 4.83, 5, 7);
+    let (within_km, intervals, of) = (4.83, 5, 7);
     let last = &speeds[speeds.len().saturating_sub(of)..];
-    let holds = |(up, down): &&(Option<f64>, Option<f64>)| {
-        up.zip(*down).is_some_and(|(up, down)| up < slow && rise <= down - up)
-    };
-    distance_km <= within_km && intervals <= last.iter().filter(holds).count()
+    distance_km <= within_km && intervals <= last.iter().filter(|ends| is_slow_before_fast(**ends)).count()
 }
 
 /// The California algorithm (Payne and Tignor 1978) between two stations, on occupancies in percent of intervals of a
@@ -448,8 +442,7 @@ mod tests {
         assert_eq!(volume(&settled(state.clone(), 0), Kind::Event), Some(24.0));
         assert_eq!(volume(&settled(State::default(), 0), Kind::Event), None);
         assert_eq!(volume(&settled(State::default(), 60_000_000), Kind::Event), Some(0.0));
-        let factors = PCU.iter().map(|(class, factor)| ((*class).to_owned(), *factor)).collect();
-        assert_eq!(passenger_cars(&state, &factors), Some(36.0));
+        assert_eq!(passenger_cars(&state, pcu), Some(36.0));
     }
 
     #[test]

@@ -93,10 +93,10 @@ pub fn night_alarms(nights: &[(Date, Option<f64>)], rule: NightRule) -> Vec<Nigh
     let mut above = 0;
     for (night, flow) in nights {
         let last = &baseline[baseline.len().saturating_sub(rule.baseline)..];
-        let middle = (rule.baseline_least <= last.len()).then(|| median(last));
+        let middle = median(last).filter(|_| rule.baseline_least <= last.len());
         let limit = middle.map(|middle| {
             let distances: Vec<f64> = last.iter().map(|flow| (flow - middle).abs()).collect();
-            middle + (rule.deviations * median(&distances)).max(rule.percent / 100.0 * middle)
+            middle + (rule.deviations * median(&distances).unwrap_or(0.0)).max(rule.percent / 100.0 * middle)
         });
         let is_above = flow.zip(limit).is_some_and(|(flow, limit)| limit < flow);
         match flow {
@@ -105,7 +105,7 @@ pub fn night_alarms(nights: &[(Date, Option<f64>)], rule: NightRule) -> Vec<Nigh
                 above = 0;
                 baseline.push(*flow);
             }
-            None => {}
+            None => above = 0,
         }
         let is_alarm = is_above && rule.nights <= above;
         judged.push(Night { night: *night, flow: *flow, baseline: middle, limit, is_alarm });
@@ -114,13 +114,13 @@ pub fn night_alarms(nights: &[(Date, Option<f64>)], rule: NightRule) -> Vec<Nigh
 }
 
 /// The middle of some values; of an even number the mean of the two.
-fn median(values: &[f64]) -> f64 {
+pub(super) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
     match (sorted.len(), sorted.len() / 2) {
-        (0, _) => 0.0,
-        (count, middle) if count % 2 == 1 => sorted[middle],
-        (_, middle) => f64::midpoint(sorted[middle - 1], sorted[middle]),
+        (0, _) => None,
+        (count, middle) if count % 2 == 1 => Some(sorted[middle]),
+        (_, middle) => Some(f64::midpoint(sorted[middle - 1], sorted[middle])),
     }
 }
 
@@ -158,14 +158,11 @@ impl Balance {
     }
 }
 
-/// Whether a customer's water never stopped: the lowest hourly volume of a day is above `resolution`. Needs every hour,
-/// and registers whose smallest step is below the leak.
+/// Whether a customer's water never stopped: the lowest hourly volume of a day, of 23 to 25 hours, is above `resolution`.
+/// Needs every hour, and registers whose smallest step is below the leak.
 pub fn is_continuous(hours: &[Option<f64>], resolution: f64) -> Option<bool> {
-    let last: &[Option<f64>] = &hours[hours.len().checked_sub(24)?..];
-    last.iter()
-        .copied()
-        .collect::<Option<Vec<f64>>>()
-        .map(|hours| hours.iter().all(|volume| resolution < *volume))
+    let hours: Vec<f64> = hours.iter().copied().collect::<Option<_>>()?;
+    (23 <= hours.len()).then(|| hours.iter().all(|volume| resolution < *volume))
 }
 
 /// The conditions to which a volume of gas is brought: they differ by country, and must be set.
@@ -229,7 +226,8 @@ pub fn stuck_from(volumes: &[Option<f64>], step_s: u32, rule: StuckRule) -> Opti
                     from = at;
                 }
                 rest += 1;
-                if steps(rule.known_s) <= from && steps(rule.least_s).max(rule.times * longest) <= rest {
+                if steps(rule.known_s) <= from && steps(rule.least_s).max(rule.times * longest.max(1)) <= rest
+                {
                     return Some(from);
                 }
             }

@@ -1,14 +1,11 @@
 //! Zones of a network: what comes in, what stays, what customers' meters counted, and what is missing. Pure.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, fmt, ops::Range};
 
-use jiff::{
-    civil::{Date, Time as Clock},
-    tz::TimeZone,
-};
+use jiff::civil::Date;
 
 use super::{
-    Settled, impute, traffic,
+    Settled, Steps, impute, traffic,
     utility::{self, Balance, Night, NightRule},
 };
 use crate::model::{Kind, Series, Time};
@@ -25,6 +22,17 @@ pub enum Role {
     Customer,
 }
 
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Role::Inlet => "inlet",
+            Role::Export => "export",
+            Role::Storage => "storage",
+            Role::Customer => "customer",
+        })
+    }
+}
+
 impl Role {
     /// Of the registry's word; other words are of no account here.
     pub fn of(word: &str) -> Option<Role> {
@@ -38,60 +46,67 @@ impl Role {
     }
 }
 
-/// A meter of a zone.
+/// A meter of a zone, for as long as it was there in its role.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Meter {
     pub sensor: String,
     pub role: Role,
     pub series: Series,
+    pub valid: Range<Time>,
 }
 
-/// What a meter counted in one bucket; of a register between its readings, spread evenly.
+/// What a meter counted in each step; `None` is not known.
+#[derive(Clone, Debug)]
+pub struct Amounts {
+    pub role: Role,
+    /// Steps that begin at other times are not of this zone.
+    pub valid: Range<Time>,
+    pub of_step: Vec<Option<f64>>,
+}
+
+/// A step of which less was observed says nothing of its whole.
+const OBSERVED_LEAST: f64 = 0.95;
+
+/// What a meter counted in one bucket. Of a register between its readings, however far apart: so a total is kept. Nothing
+/// where totals are missing.
 pub fn amount(settled: &Settled, kind: Kind) -> Option<f64> {
     match kind {
         Kind::Counter => settled.counted.map(|counted| counted.to_f64()),
-        _ => traffic::volume(settled, kind),
+        // Without a heartbeat, passages are all that is known.
+        Kind::Event if settled.covered == 0 => traffic::volume(settled, kind),
+        _ => traffic::volume(settled, kind).filter(|_| OBSERVED_LEAST <= settled.coverage()),
     }
 }
 
-/// The steps of a zone, and the local day of each.
-#[derive(Clone, Debug)]
-pub struct Steps {
-    pub spans: Vec<Range<Time>>,
-    pub seconds: u32,
-    pub zone: TimeZone,
-}
-
-impl Steps {
-    fn day(&self, step: usize) -> Date {
-        self.zone.to_datetime(self.spans[step].start.timestamp()).date()
-    }
-
-    fn clock(&self, step: usize) -> Clock {
-        self.zone.to_datetime(self.spans[step].start.timestamp()).time()
-    }
+/// As [`amount`], but nothing of a register in a gap either: what is spread evenly has no nights and no peaks.
+pub fn observed(settled: &Settled, kind: Kind) -> Option<f64> {
+    amount(settled, kind).filter(|_| !settled.is_partial)
 }
 
 /// The water of a zone on one local day.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Day {
     pub day: Date,
-    /// Of what was observed. `None`: an inlet, an export or a tank was silent.
-    pub balance: Option<Balance>,
-    /// What customers' meters that were silent or stuck would have counted: an estimate, beside `balance.metered`.
+    sums: Balance,
+    /// An inlet spoke of it.
+    has_inlet: bool,
+    /// An inlet, an export or a tank was silent for some of it.
+    has_gap: bool,
+    /// What customers' meters that were silent or stuck would have counted: an estimate, beside what they did count.
     pub imputed: f64,
     /// Steps of customers' meters of which nothing is known and nothing was estimated.
     pub unknown: u64,
 }
 
 impl Day {
-    fn new(day: Date) -> Day {
-        Day { day, balance: Some(Balance::default()), imputed: 0.0, unknown: 0 }
+    /// Of what was observed. `None`: nothing is known of what came in, or an inlet, an export or a tank was silent.
+    pub fn balance(&self) -> Option<Balance> {
+        (self.has_inlet && !self.has_gap).then_some(self.sums)
     }
 
     /// The balance with what was imputed.
     pub fn completed(&self) -> Option<Balance> {
-        self.balance.map(|balance| Balance { metered: balance.metered + self.imputed, ..balance })
+        self.balance().map(|balance| Balance { metered: balance.metered + self.imputed, ..balance })
     }
 }
 
@@ -104,23 +119,34 @@ pub struct Ledger {
 impl Ledger {
     /// Takes in what a meter counted in each step: as narrow as its own readings, so that a register that sticks is
     /// estimated from there on, and not from the next hour.
-    pub fn add(&mut self, role: Role, steps: &Steps, amounts: &[Option<f64>]) {
+    pub fn add(&mut self, steps: &Steps, amounts: &Amounts) {
+        let Amounts { role, valid, of_step } = amounts;
         let imputed = match role {
-            Role::Customer => estimates(amounts, steps.seconds),
-            _ => vec![None; amounts.len()],
+            Role::Customer => estimates(of_step, steps),
+            _ => vec![None; of_step.len()],
         };
-        for (step, (amount, imputed)) in amounts.iter().zip(imputed).enumerate() {
-            let date = steps.day(step);
-            let day = self.days.entry(date).or_insert_with(|| Day::new(date));
-            day.imputed += imputed.unwrap_or(0.0);
-            match (role, amount, &mut day.balance) {
-                (Role::Customer, Some(amount), Some(balance)) => balance.metered += amount,
-                (Role::Inlet, Some(amount), Some(balance)) => balance.inflow += amount,
-                (Role::Export, Some(amount), Some(balance)) => balance.export += amount,
-                (Role::Storage, Some(amount), Some(balance)) => balance.stored += amount,
-                (Role::Customer, None, _) => day.unknown += u64::from(imputed.is_none()),
-                (_, None, balance) => *balance = None,
-                (_, Some(_), None) => {}
+        for (date, of_day) in steps.days() {
+            let new = || Day {
+                day: *date,
+                sums: Balance::default(),
+                has_inlet: false,
+                has_gap: false,
+                imputed: 0.0,
+                unknown: 0,
+            };
+            let day = self.days.entry(*date).or_insert_with(new);
+            for step in of_day.clone().filter(|step| valid.contains(&steps.spans[*step].start)) {
+                let (amount, imputed) = (of_step[step], imputed[step]);
+                day.imputed += imputed.unwrap_or(0.0);
+                day.has_inlet |= *role == Role::Inlet;
+                match (role, amount) {
+                    (Role::Customer, Some(amount)) => day.sums.metered += amount,
+                    (Role::Inlet, Some(amount)) => day.sums.inflow += amount,
+                    (Role::Export, Some(amount)) => day.sums.export += amount,
+                    (Role::Storage, Some(amount)) => day.sums.stored += amount,
+                    (Role::Customer, None) => day.unknown += u64::from(imputed.is_none()),
+                    (_, None) => day.has_gap = true,
+                }
             }
         }
     }
@@ -132,9 +158,8 @@ impl Ledger {
 }
 
 /// What a customer's meter would have counted where it was silent or stuck.
-fn estimates(amounts: &[Option<f64>], step_s: u32) -> Vec<Option<f64>> {
-    let a_day = (86_400 / step_s.clamp(1, 86_400)) as usize;
-    let imputed = impute::impute(&impute::unstuck(amounts, step_s), &[], a_day);
+fn estimates(amounts: &[Option<f64>], steps: &Steps) -> Vec<Option<f64>> {
+    let imputed = impute::impute(&impute::unstuck(amounts, steps.seconds), &[], &steps.slots());
     imputed.into_iter().map(|imputed| imputed.map(|imputed| imputed.value)).collect()
 }
 
@@ -143,69 +168,79 @@ const NIGHT: Range<i8> = 2..4;
 
 /// The nights of a zone, from the net inflow of each step: inflow - export - d(storage).
 pub fn nights(steps: &Steps, net: &[Option<f64>], rule: NightRule) -> Vec<Night> {
-    let mut flows: Vec<(Date, Vec<Option<f64>>)> = Vec::new();
-    for (step, net) in net.iter().enumerate().take(steps.spans.len()) {
-        if NIGHT.contains(&steps.clock(step).hour()) {
-            match flows.last_mut().filter(|(day, _)| *day == steps.day(step)) {
-                Some((_, night)) => night.push(*net),
-                None => flows.push((steps.day(step), vec![*net])),
-            }
-        }
-    }
-    let minimum = |(day, night): &(Date, Vec<Option<f64>>)| {
+    let flow = |(day, of_day): &(Date, Range<usize>)| {
+        let at_night = of_day.clone().filter(|step| NIGHT.contains(&steps.clock(*step).hour()));
+        let night: Vec<Option<f64>> = at_night.map(|step| net[step]).collect();
         let whole = night.iter().all(Option::is_some);
-        (*day, utility::minimum_night_flow(night, steps.seconds).filter(|_| whole))
+        (*day, utility::minimum_night_flow(&night, steps.seconds).filter(|_| whole))
     };
-    let flows: Vec<(Date, Option<f64>)> = flows.iter().map(minimum).collect();
+    let flows: Vec<(Date, Option<f64>)> = steps.days().iter().map(flow).collect();
     utility::night_alarms(&flows, rule)
 }
 
-/// What came into a zone and stayed in no tank, by step; unknown where one of the meters was silent.
-pub fn net_inflow(meters: &[(Role, Vec<Option<f64>>)], steps: usize) -> Vec<Option<f64>> {
-    let sign = |role: Role| match role {
-        Role::Inlet => 1.0,
-        Role::Export | Role::Storage => -1.0,
-        Role::Customer => 0.0,
-    };
-    let of = |role: &Role| *role != Role::Customer;
+/// What came into a zone and stayed in no tank, by step; unknown where one of the meters was silent, or where no inlet was
+/// there.
+pub fn net_inflow(steps: &Steps, meters: &[Amounts]) -> Vec<Option<f64>> {
     let at = |step: usize| {
-        let amounts = meters.iter().filter(|(role, _)| of(role));
-        let mut amounts =
-            amounts.map(|(role, amounts)| Some(sign(*role) * (*amounts.get(step)?)?)).peekable();
-        amounts.peek()?;
-        amounts.sum::<Option<f64>>()
+        let (mut net, mut has_inlet) = (0.0, false);
+        for Amounts { role, valid, of_step } in meters {
+            if *role == Role::Customer || !valid.contains(&steps.spans[step].start) {
+                continue;
+            }
+            has_inlet |= *role == Role::Inlet;
+            net += of_step[step]? * if *role == Role::Inlet { 1.0 } else { -1.0 };
+        }
+        has_inlet.then_some(net)
     };
-    (0..steps).map(at).collect()
+    (0..steps.len()).map(at).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+
     use super::*;
     use crate::model::bucket::HOUR;
 
+    const ALWAYS: Range<Time> = Time::from_micros(i64::MIN)..Time::from_micros(i64::MAX);
+
     fn hours(days: i64) -> Steps {
-        let spans = (0..24 * days).map(|h| Time::from_micros(h * HOUR)..Time::from_micros((h + 1) * HOUR));
-        Steps { spans: spans.collect(), seconds: 3_600, zone: TimeZone::UTC }
+        let period = Time::from_micros(0)..Time::from_micros(24 * days * HOUR);
+        Steps::of_days(&period, 3_600, &TimeZone::UTC).unwrap()
+    }
+
+    fn of(role: Role, of_step: Vec<Option<f64>>) -> Amounts {
+        Amounts { role, valid: ALWAYS, of_step }
     }
 
     #[test]
     fn a_silent_meter_is_estimated_beside() {
         let (mut ledger, steps) = (Ledger::default(), hours(3));
-        ledger.add(Role::Inlet, &steps, &vec![Some(10.0); 72]);
-        ledger.add(Role::Storage, &steps, &vec![Some(-1.0); 72]);
         let mut customer = vec![Some(9.0); 72];
         customer[60] = None;
-        ledger.add(Role::Customer, &steps, &customer);
+        ledger.add(&steps, &of(Role::Customer, customer));
+        assert!(ledger.days().all(|day| day.balance().is_none()), "what came in is not known");
+        ledger.add(&steps, &of(Role::Inlet, vec![Some(10.0); 72]));
+        ledger.add(&steps, &of(Role::Storage, vec![Some(-1.0); 72]));
         let days: Vec<Day> = ledger.days().copied().collect();
-        assert_eq!(
-            days.iter().map(|day| day.balance.unwrap().loss()).collect::<Vec<_>>(),
-            [48.0, 48.0, 57.0]
-        );
+        let losses: Vec<f64> = days.iter().map(|day| day.balance().unwrap().loss()).collect();
+        assert_eq!(losses, [48.0, 48.0, 57.0]);
         assert_eq!((days[2].imputed, days[2].unknown), (9.0, 0));
         assert_eq!(days[2].completed().unwrap().loss(), 48.0);
-        ledger.add(Role::Export, &steps, &[vec![Some(0.0); 30], vec![None; 42]].concat());
-        let known: Vec<bool> = ledger.days().map(|day| day.balance.is_some()).collect();
+        ledger.add(&steps, &of(Role::Export, [vec![Some(0.0); 30], vec![None; 42]].concat()));
+        let known: Vec<bool> = ledger.days().map(|day| day.balance().is_some()).collect();
         assert_eq!(known, [true, false, false]);
+    }
+
+    #[test]
+    fn a_meter_counts_while_it_is_there() {
+        let (mut ledger, steps) = (Ledger::default(), hours(2));
+        ledger.add(&steps, &of(Role::Inlet, vec![Some(10.0); 48]));
+        let moved = steps.spans[12].start..steps.spans[24].start;
+        let amounts = Amounts { role: Role::Customer, valid: moved, of_step: vec![Some(10.0); 48] };
+        ledger.add(&steps, &amounts);
+        let losses: Vec<f64> = ledger.days().map(|day| day.balance().unwrap().loss()).collect();
+        assert_eq!(losses, [120.0, 240.0]);
     }
 
     #[test]
@@ -215,13 +250,14 @@ mod tests {
                 (hour != 24 + 3).then_some(if hour / 24 == 4 { 9.0 } else { 5.0 + f64::from(hour % 2) })
             })
             .collect();
-        let net = net_inflow(&[(Role::Inlet, inflow), (Role::Storage, vec![Some(1.0); 120])], 120);
+        let steps = hours(5);
+        let net = net_inflow(&steps, &[of(Role::Inlet, inflow), of(Role::Storage, vec![Some(1.0); 120])]);
         let rule = NightRule { baseline_least: 2, ..NightRule::default() };
-        let nights = nights(&hours(5), &net, rule);
+        let nights = nights(&steps, &net, rule);
         let flows: Vec<Option<f64>> = nights.iter().map(|night| night.flow).collect();
         assert_eq!(flows, [Some(4.0), None, Some(4.0), Some(4.0), Some(8.0)]);
         let alarms: Vec<bool> = nights.iter().map(|night| night.is_alarm).collect();
         assert_eq!(alarms, [false, false, false, false, true]);
-        assert_eq!(net_inflow(&[(Role::Customer, vec![Some(1.0)])], 1), [None]);
+        assert_eq!(net_inflow(&steps, &[of(Role::Customer, vec![Some(1.0); 120])])[0], None);
     }
 }

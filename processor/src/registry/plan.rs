@@ -324,10 +324,10 @@ fn merged(rows: &Known, given: &Given, key: &Key) -> Result<Cells, String> {
     }
     if table == Table::Series && rows.row(table, key).is_none() && silent {
         let number = |name| cell(table, &cells, name).and_then(|text| text.parse().ok());
-        let (least, most) = match (cell(table, &cells, "metric"), cell(table, &cells, "kind")) {
-            (None, _) | (_, Some("event")) => (None, None),
-            (Some(metric), _) => plausible::range(metric, number("interval_s")),
-        };
+        let kind = cell(table, &cells, "kind").and_then(|kind| kind.parse().ok());
+        let metric = cell(table, &cells, "metric").zip(kind);
+        let (least, most) = metric
+            .map_or((None, None), |(metric, kind)| plausible::range(metric, kind, number("interval_s")));
         for (at, limit) in range.into_iter().flatten().zip([least, most]) {
             cells[at] = limit.map(|limit| limit.to_string());
         }

@@ -3,7 +3,7 @@ use tokio_postgres::Client;
 use super::Registry;
 use crate::{
     faults,
-    model::{First, Kind, Proposal, SensorId, plausible},
+    model::{First, Proposal, SensorId, plausible},
     store::StoreError,
 };
 
@@ -22,10 +22,7 @@ pub async fn register(
     let units: Vec<&str> = proposals.iter().map(|p| &*p.unit).collect();
     let kinds: Vec<&str> = proposals.iter().map(|p| p.kind.as_str()).collect();
     let intervals: Vec<Option<i32>> = proposals.iter().map(|p| p.interval_s.map(|s| s as i32)).collect();
-    let range = |p: &Proposal| match p.kind {
-        Kind::Event => (None, None),
-        _ => plausible::range(p.metric.as_str(), p.interval_s),
-    };
+    let range = |p: &Proposal| plausible::range(p.metric.as_str(), p.kind, p.interval_s);
     let (least, most): (Vec<Option<f64>>, Vec<Option<f64>>) = proposals.iter().map(range).unzip();
     let transaction = client.transaction().await?;
     transaction.execute(super::SERIES_LOCK, &[]).await?;

@@ -38,7 +38,7 @@ struct Migration {
     timescale: &'static str,
 }
 
-const MIGRATIONS: [Migration; 7] = [
+const MIGRATIONS: [Migration; 8] = [
     Migration {
         number: 1,
         name: "street",
@@ -85,6 +85,13 @@ const MIGRATIONS: [Migration; 7] = [
         number: 7,
         name: "revision",
         common: include_str!("../../../deploy/sql/0007_revision.sql"),
+        plain: "",
+        timescale: "",
+    },
+    Migration {
+        number: 8,
+        name: "plausible",
+        common: include_str!("../../../deploy/sql/0008_plausible.sql"),
         plain: "",
         timescale: "",
     },

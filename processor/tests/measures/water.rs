@@ -3,9 +3,9 @@ use std::{collections::BTreeMap, ops::Range};
 use jiff::{civil::Date, tz::TimeZone};
 use processor::{
     measure::{
-        Settled,
+        Settled, Steps,
         utility::{self, Balance, Night, NightRule, RegisterEvent, StuckRule},
-        zone::{self, Ledger, Role, Steps},
+        zone::{self, Amounts, Ledger, Role},
     },
     model::{Arithmetic, Fixed, Kind, Quality, Time, arithmetic::Meter, bucket::FIVE_MINUTES, bucket::HOUR},
 };
@@ -135,25 +135,30 @@ fn wntr_events_are_named() {
     assert!(gap.start <= time("2024-01-03T02:15:00Z") && time("2024-01-03T14:15:00Z") <= gap.end, "{gap:?}");
 }
 
+fn of(role: Role, of_step: Vec<Option<f64>>) -> Amounts {
+    Amounts { role, valid: Time::from_micros(i64::MIN)..Time::from_micros(i64::MAX), of_step }
+}
+
+fn week(seconds: u32) -> Steps {
+    let period = time("2024-01-01T00:00:00Z")..time("2024-01-08T00:00:00Z");
+    Steps::of_days(&period, seconds, &TimeZone::UTC).unwrap()
+}
+
 /// Water per day that is not billed, in percent of what came in: as observed, and with what was imputed.
 fn non_revenue(network: &Network) -> [Vec<f64>; 2] {
     let mut ledger = Ledger::default();
-    let steps = |buckets: &[Settled], seconds: u32| {
-        let spans = buckets.iter().map(|bucket| bucket.span.clone()).collect();
-        Steps { spans, seconds, zone: TimeZone::UTC }
-    };
-    let hours = steps(&network.meters["WM-101"].hours, 3_600);
+    let (hours, quarters) = (week(3_600), week(900));
     let hourly = |of: fn(&(f64, f64)) -> f64| -> Vec<Option<f64>> {
         network.balance.iter().map(|hour| Some(of(hour))).collect()
     };
-    ledger.add(Role::Inlet, &hours, &hourly(|(inflow, _)| *inflow));
-    ledger.add(Role::Storage, &hours, &hourly(|(_, stored)| *stored));
+    ledger.add(&hours, &of(Role::Inlet, hourly(|(inflow, _)| *inflow)));
+    ledger.add(&hours, &of(Role::Storage, hourly(|(_, stored)| *stored)));
     for metered in network.meters.values().filter(|metered| metered.is_customer) {
-        ledger.add(Role::Customer, &steps(&metered.quarters, 900), &counted(&metered.quarters));
+        ledger.add(&quarters, &of(Role::Customer, counted(&metered.quarters)));
     }
     let percent = |balance: Option<Balance>| balance.unwrap().non_revenue().unwrap();
     [
-        ledger.days().map(|day| percent(day.balance)).collect(),
+        ledger.days().map(|day| percent(day.balance())).collect(),
         ledger.days().map(|day| percent(day.completed())).collect(),
     ]
 }
@@ -174,9 +179,7 @@ fn wntr_loses_what_leaks() {
 #[test]
 fn wntr_alarms_on_the_night_after_the_leak() {
     let Some(network) = network() else { return };
-    let spans: Vec<Range<Time>> =
-        network.meters["WM-101"].hours.iter().map(|hour| hour.span.clone()).collect();
-    let steps = Steps { spans, seconds: 3_600, zone: TimeZone::UTC };
+    let steps = week(3_600);
     let net: Vec<Option<f64>> =
         network.balance.iter().map(|(inflow, stored)| Some(inflow - stored)).collect();
     let nights = zone::nights(&steps, &net, NightRule::default());

@@ -4,15 +4,16 @@ tests::at_each_level!(
     a_year_of_hours_has_its_averages,
     two_months_are_no_year,
     a_jam_is_a_bottleneck_and_an_incident,
+    a_day_is_as_long_as_its_clocks_say,
 );
 
 mod scenarios {
     use std::{fmt::Write, fs, path::Path};
 
     use anyhow::{Context, ensure};
-    use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+    use jiff::{civil::DateTime, tz::TimeZone};
     use serde_json::{Value, json};
-    use tests::{City, Storage, command};
+    use tests::{City, Plan, Storage, command};
 
     fn write(city: &City, name: &str, text: &str) -> anyhow::Result<String> {
         let path = city.workplace().path().join(name);
@@ -61,12 +62,19 @@ mod scenarios {
         ensure!((aadt("simple")? - 80_912.6).abs() < 0.05, "{said}");
         ensure!((aadt("weekday")? - 81_079.4).abs() < 0.05, "{said}");
         ensure!((aadt("monthly")? - 81_126.7).abs() < 0.05, "{said}");
+        ensure!(said["highest"]["k_of"] == "monthly", "{said}");
         ensure!(said["highest"]["volume"] == 6_873.0 && said["peak_hour"]["volume"] == 7_280.0, "{said}");
         let paper = command::run(city.workplace(), &ask[..6])?;
         ensure!(paper.status.success() && paper.out.contains("80912.6 veh/d"), "{}", paper.out);
         let days = ["traffic", "days", "traffic.volume", "i94", "--from", "2017-01-01", "--to", "2017-01-08"];
         let days = command::json(city.workplace(), &days)?;
-        ensure!(days["days"].as_array().is_some_and(|days| days.len() == 7), "{days}");
+        let of_day = text.lines().filter(|line| line.starts_with("2017-01-05"));
+        let hours: Vec<f64> = of_day.filter_map(|line| line.split(',').nth(5)?.parse().ok()).collect();
+        let day = &days["days"][4];
+        ensure!(day["day"] == "2017-01-05" && day["known"] == 1.0, "{day}");
+        ensure!(day["volume"] == hours.iter().sum::<f64>(), "{day}");
+        ensure!(day["peak_volume"] == hours.iter().copied().fold(0.0, f64::max), "{day}");
+        ensure!(day["phf"].is_null(), "hours have no quarters: {day}");
         city.stop()?;
         Ok(())
     }
@@ -160,10 +168,13 @@ mod scenarios {
             anyhow::bail!("{queues}");
         };
         let said = json!([queue["slow_at"], queue["free_at"], queue["queue_stations"], queue["queue_km"]]);
-        ensure!(said == json!(["d2", "d3", 2, 1.0]), "{queue}");
-        // The fifth of its intervals of five minutes begins at 09:50.
-        let begins: Timestamp = queue["from"].as_str().context("from")?.parse()?;
-        ensure!(begins.as_second() == START_S + 50 * 60, "{queue}");
+        ensure!(said == json!(["d2", "d3", 2.0, 1.0]), "{queue}");
+        let (from, to) = (&queue["from"], &queue["to"]);
+        ensure!(from == "2024-01-01T09:30:00Z" && to == "2024-01-01T10:10:00Z", "{queue}");
+        ensure!(queues["pairs"] == 2 && queues["pairs_heard"] == 2, "{queues}");
+        // Named, it is still the whole road that is looked at.
+        ensure!(ask("queues", &["km1"])?["queues"] == json!([]), "km1 is no end of it");
+        ensure!(ask("queues", &["km3"])?["queues"] == queues["queues"], "km3 is one end of it");
 
         let incidents = ask("incidents", &[])?;
         let [incident] = &incidents["incidents"].as_array().context("incidents")?[..] else {
@@ -173,6 +184,45 @@ mod scenarios {
         ensure!(said == json!(["d2", "d3", "2024-01-01T09:30:00Z", "2024-01-01T10:10:00Z"]), "{incident}");
         let unknown = command::run(city.workplace(), &["traffic", "segments", "km9"])?;
         ensure!(!unknown.status.success() && unknown.err.contains("no segment km9"), "{}", unknown.err);
+        city.stop()?;
+        Ok(())
+    }
+    pub async fn a_day_is_as_long_as_its_clocks_say(storage: Storage) -> anyhow::Result<()> {
+        let city = Plan::up(storage).args(&["--time-zone", "Europe/Paris"]).start().await?;
+        let sensors = write(&city, "sensors.csv", "id,kind,direction\nin,loop,NB\nout,loop,SB\n")?;
+        let series = "sensor,metric,unit,kind,interval_s\n\
+                      in,traffic.volume,{veh},total,900\nout,traffic.volume,{veh},total,900\n";
+        let series = write(&city, "series.csv", series)?;
+        command::json(city.workplace(), &["registry", "import", &sensors, &series])?;
+        // Two local days from 2026-03-28 on, the second of 23 hours; from 8 to 9 o'clock more drive in than out.
+        let midnight_s = "2026-03-27T23:00:00Z".parse::<jiff::Timestamp>()?.as_second();
+        let mut messages = Vec::new();
+        for (sensor, peak) in [("in", 30), ("out", 10)] {
+            let mut pack = format!(r#"[{{"bn":"{sensor}:"}}"#);
+            for quarter in 0..47 * 4 {
+                let is_peak = [8 * 4, 31 * 4].iter().any(|eight| (*eight..eight + 4).contains(&quarter));
+                let (t, v) = (midnight_s + 900 * (quarter + 1), if is_peak { peak } else { 5 });
+                write!(pack, r#",{{"n":"traffic.volume","t":{t},"v":{v}}}"#)?;
+            }
+            messages.push((format!("city/senml/{sensor}"), (pack + "]").into_bytes()));
+        }
+        city.publish_all(messages).await?;
+        city.settled().await?;
+        let period = ["--from", "2026-03-28T14:37", "--to", "2026-03-30T10:00"];
+        let said = command::json(
+            city.workplace(),
+            &[&["traffic", "days", "traffic.volume", "in", "out"], &period[..]].concat(),
+        )?;
+        let rows = said["days"].as_array().context("days")?;
+        let of = |row: &Value| json!([row["day"], row["volume"], row["peak_hour"], row["phf"], row["d"]]);
+        let day = |hours: i64| (2 * 4 * 5 * (hours - 1) + 160) as f64;
+        ensure!(of(&rows[0]) == json!(["2026-03-28", day(24), "08:00", 1.0, 0.75]), "{}", rows[0]);
+        ensure!(of(&rows[1]) == json!(["2026-03-29", day(23), "08:00", 1.0, 0.75]), "{}", rows[1]);
+        // Nothing was heard of the third, which is there because it was asked for.
+        ensure!(rows.len() == 3 && rows[2]["volume"].is_null() && rows[2]["known"] == 0.0, "{said}");
+        let narrow = ["traffic", "segments", "--width", "1m"];
+        let narrow = command::run(city.workplace(), &narrow)?;
+        ensure!(!narrow.status.success() && narrow.err.contains("import sensors"), "{}", narrow.err);
         city.stop()?;
         Ok(())
     }

@@ -62,8 +62,8 @@ mod scenarios {
         let week = ["--from", "2024-01-01", "--to", "2024-01-08"];
         let said = command::json(city.workplace(), &[&["utility", "balance", "net3"], &week[..]].concat())?;
         for (name, expected) in [
-            ("nrw", [0.0, 0.0, 0.0, 6.0, 8.1, 11.4, 11.4]),
-            ("nrw_imputed", [0.0, 0.0, 0.0, 6.0, 7.8, 7.8, 7.8]),
+            ("nrw_percent", [0.0, 0.0, 0.0, 6.0, 8.1, 11.4, 11.4]),
+            ("nrw_percent_imputed", [0.0, 0.0, 0.0, 6.0, 7.8, 7.8, 7.8]),
         ] {
             let found = column(&said["days"], name);
             let near =
@@ -87,11 +87,27 @@ mod scenarios {
         ensure!(said["buckets"][0]["imputed_by"] == "same time of other days", "{said}");
         ensure!(column(&said["buckets"], "counted").iter().all(|counted| *counted == 0.0), "{said}");
 
-        let leaks = ["utility", "leaks", "net3", "--day", "2024-01-03", "--json"];
+        ensure!(column(&said["buckets"], "completed") == estimates, "nothing was observed: {said}");
+        // A period that begins within a day has the whole day.
+        let part = ["utility", "balance", "net3", "--from", "2024-01-05T14:37", "--to", "2024-01-05T15:00"];
+        let part = command::json(city.workplace(), &part)?;
+        let whole = command::json(city.workplace(), &[&["utility", "balance", "net3"], &week[..]].concat())?;
+        ensure!(part["days"][0]["nrw_percent"] == whole["days"][4]["nrw_percent"], "{part}");
+
+        let leaks = ["utility", "leaks", "net3", "--day", "2024-01-06", "--json"];
         let leaks = command::run(city.workplace(), &leaks)?;
+        ensure!(!leaks.status.success(), "a leak is exit code 1");
         let leaks: Value = serde_json::from_str(&leaks.out).context(leaks.err)?;
-        let customers = leaks["customers"].as_u64().context("customers")?;
-        ensure!(0 < customers && leaks["leaks"].as_array().is_some(), "{leaks}");
+        ensure!(leaks["customers"] == 59, "{leaks}");
+        let mut sensors = leaks["leaks"].as_array().into_iter().flatten().map(|leak| &leak["sensor"]);
+        // It stuck the day before.
+        ensure!(sensors.clone().next().is_some() && sensors.all(|sensor| sensor != "WM-117"), "{leaks}");
+
+        // What is in a tank is not known by its level.
+        let level = write(&city, "level.csv", "id,kind,zone,role\ntower,tank,net3,storage\n")?;
+        command::json(city.workplace(), &["registry", "import", &level])?;
+        let refused = command::run(city.workplace(), &["utility", "balance", "net3"])?;
+        ensure!(!refused.status.success() && refused.err.contains("storage tower"), "{}", refused.err);
         city.stop()?;
         Ok(())
     }

@@ -2,29 +2,31 @@ use std::{collections::BTreeMap, ops::Range, process::ExitCode};
 
 use anyhow::ensure;
 use clap::Args;
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, civil::Date};
 use processor::{
     measure::{
-        Settled,
-        history::{self, Width},
+        Settled, Steps, history,
         traffic::{self, AadtMethod},
+        zone,
     },
-    model::{Kind, Series, Time, bucket::HOUR},
+    model::{Kind, Series, bucket::HOUR},
 };
 use serde_json::json;
 
-use super::CELLS_MAX;
 use crate::{
     database::{DatabaseArgs, Tables},
-    paper::{Paint, percent},
+    paper::Paint,
     period::PeriodArgs,
-    rows::{Cell, Rows},
+    rows::{Cell, Rows, Units},
     selection::{Chosen, SelectionArgs},
 };
 
+const QUARTER: i64 = HOUR / 4;
+
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-A quarter of an hour counts where every sensor was observed for --complete of it; a day's volume needs all its quarters.
+Local days, each whole. A quarter of an hour counts where every sensor was observed for 95 % of it, and a day's volume needs
+all its quarters, so that of today is empty. D is the share of the busier of two directions in the peak hour.
 
 Examples:
   screenline traffic days traffic.volume bridge-1 bridge-2 --last 30d
@@ -34,8 +36,6 @@ pub struct DaysArgs {
     selection: SelectionArgs,
     #[command(flatten)]
     period: PeriodArgs,
-    #[command(flatten)]
-    complete: CompleteArgs,
     /// Print one JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -45,8 +45,9 @@ pub struct DaysArgs {
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-An hour counts where every sensor was observed for --complete of it, and a day where all its hours count. A method that needs
-days that are not there is refused, with the reason. D needs sensors of two directions.
+An hour counts where every sensor was observed for 95 % of it, and a local day where all its hours count. A method that needs
+days that are not there is refused, with the reason. K is the nth highest hour over the best method's average, D the share of
+the busier of two directions in that hour.
 
 Examples:
   screenline traffic annual traffic.volume bridge-1 --year 2025
@@ -58,10 +59,8 @@ pub struct AnnualArgs {
     #[arg(long, value_parser = clap::value_parser!(i16).range(2000..=9998))]
     year: i16,
     /// Which highest hour K is of
-    #[arg(long, value_name = "NTH", default_value_t = 30)]
-    highest: usize,
-    #[command(flatten)]
-    complete: CompleteArgs,
+    #[arg(long, value_name = "NTH", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=8784))]
+    highest: u16,
     /// Print one JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -69,29 +68,20 @@ pub struct AnnualArgs {
     database: DatabaseArgs,
 }
 
-#[derive(Debug, Clone, Args)]
-struct CompleteArgs {
-    /// Percent of a step that must be observed, for it to count
-    #[arg(long, value_name = "PERCENT", default_value_t = 95, value_parser = clap::value_parser!(u8).range(1..=100))]
-    complete: u8,
-}
-
-const QUARTER: i64 = HOUR / 4;
-
 /// What was counted in each step by all sensors together, and by those of each direction.
 struct Counted {
-    spans: Vec<Range<Time>>,
+    steps: Steps,
     volumes: Vec<Option<f64>>,
     directions: BTreeMap<String, Vec<Option<f64>>>,
 }
 
 impl Counted {
+    /// Of whole local days.
     async fn read(
         tables: &Tables,
         chosen: &[Chosen],
         period: &Range<Timestamp>,
-        step: i64,
-        least: f64,
+        step_s: u32,
     ) -> anyhow::Result<Counted> {
         let Tables { client, registry, zone } = tables;
         let kind = chosen[0].series.kind;
@@ -99,45 +89,38 @@ impl Counted {
             matches!(kind, Kind::Event | Kind::Total | Kind::Delta),
             "what is of kind {kind} is not counted in vehicles: ask for passages, or for volumes of intervals"
         );
-        let spans = Width::Micros(step).spans(&(period.start.into()..period.end.into()), zone);
-        let mut counted =
-            Counted { volumes: vec![Some(0.0); spans.len()], spans, directions: BTreeMap::new() };
-        for some in chosen.chunks((CELLS_MAX / counted.spans.len().max(1)).max(1)) {
-            let series: Vec<Series> = some.iter().map(|one| one.series.clone()).collect();
-            let all =
-                history::read(client, registry, &series, &counted.spans, Width::Micros(step), zone).await?;
-            for (one, buckets) in some.iter().zip(all) {
-                let known = |bucket: &Settled| {
-                    let whole = (kind == Kind::Event && bucket.covered == 0) || least <= bucket.coverage();
-                    traffic::volume(bucket, kind).filter(|_| whole)
-                };
-                let volumes: Vec<Option<f64>> = buckets.iter().map(known).collect();
-                let add = |sums: &mut Vec<Option<f64>>| {
-                    let both = sums.iter_mut().zip(&volumes);
-                    both.for_each(|(sum, volume)| *sum = sum.zip(*volume).map(|(sum, volume)| sum + volume));
-                };
-                add(&mut counted.volumes);
-                if let Some(direction) = &one.direction {
-                    let none = || vec![Some(0.0); buckets.len()];
-                    add(counted.directions.entry(direction.clone()).or_insert_with(none));
-                }
+        let series: Vec<Series> = chosen.iter().map(|one| one.series.clone()).collect();
+        let steps = Steps::of_days(&(period.start.into()..period.end.into()), step_s, zone)?;
+        steps.check(&series)?;
+        let none = || vec![Some(0.0); steps.len()];
+        let (mut volumes, mut directions) = (none(), BTreeMap::new());
+        let take = |at: usize, buckets: Vec<Settled>| {
+            let of: Vec<Option<f64>> = buckets.iter().map(|bucket| zone::amount(bucket, kind)).collect();
+            let add = |sums: &mut Vec<Option<f64>>| {
+                let both = sums.iter_mut().zip(&of);
+                both.for_each(|(sum, volume)| *sum = sum.zip(*volume).map(|(sum, volume)| sum + volume));
+            };
+            add(&mut volumes);
+            if let Some(direction) = &chosen[at].direction {
+                add(directions.entry(direction.clone()).or_insert_with(none));
             }
-        }
-        Ok(counted)
+        };
+        history::read(client, registry, &series, &steps, take).await?;
+        Ok(Counted { steps, volumes, directions })
     }
 
-    /// The steps of each local day.
-    fn days(&self, zone: &TimeZone) -> Vec<(Date, Range<usize>)> {
-        let mut days: Vec<(Date, Range<usize>)> = Vec::new();
-        for (at, span) in self.spans.iter().enumerate() {
-            let day = zone.to_datetime(span.start.timestamp()).date();
-            match days.last_mut().filter(|(last, _)| *last == day) {
-                Some((_, steps)) => steps.end = at + 1,
-                None => days.push((day, at..at + 1)),
-            }
+    /// The share of the busier of two directions in some steps.
+    fn share(&self, steps: Range<usize>) -> Option<f64> {
+        let mut directions = self.directions.values().map(|volumes| sum(&volumes[steps.clone()]));
+        match (directions.next(), directions.next(), directions.next()) {
+            (Some(one), Some(other), None) => traffic::directional_share(one?, other?),
+            _ => None,
         }
-        days
     }
+}
+
+fn sum(volumes: &[Option<f64>]) -> Option<f64> {
+    volumes.iter().copied().sum()
 }
 
 pub async fn days(args: DaysArgs) -> anyhow::Result<ExitCode> {
@@ -148,50 +131,45 @@ async fn of_days(args: &DaysArgs, url: &str) -> anyhow::Result<ExitCode> {
     let tables = Tables::open(url, "screenline-traffic").await?;
     let period = args.period.of(&tables.zone, Timestamp::now())?;
     let chosen = args.selection.of(&tables.client, &tables.registry, &period).await?;
-    let least = f64::from(args.complete.complete) / 100.0;
-    let interval = chosen.iter().map(|one| one.series.arithmetic.interval).max().unwrap_or(0);
-    // Intervals of an hour have no quarters.
-    let step = if QUARTER < interval { HOUR } else { QUARTER };
-    let counted = Counted::read(&tables, &chosen, &period, step, least).await?;
-    let row = |(day, steps): (Date, Range<usize>)| {
+    // Intervals that fill no quarter of an hour are put into hours: then there is no peak hour factor.
+    let fits =
+        |one: &Chosen| one.series.arithmetic.interval == 0 || QUARTER % one.series.arithmetic.interval == 0;
+    let step_s = if chosen.iter().all(fits) { 900 } else { 3_600 };
+    let counted = Counted::read(&tables, &chosen, &period, step_s).await?;
+    let row = |(day, steps): &(Date, Range<usize>)| {
         let volumes = &counted.volumes[steps.clone()];
-        let sum = |volumes: &[Option<f64>]| volumes.iter().copied().sum::<Option<f64>>();
-        let peak = match step == QUARTER {
-            true => traffic::peak_hour(volumes).map(|peak| (peak.at, peak.volume, Some(peak.factor))),
-            false => {
-                let hours = volumes.iter().enumerate().filter_map(|(at, volume)| Some((at, (*volume)?)));
-                let highest = hours.reduce(|a, b| if a.1 < b.1 { b } else { a });
-                highest.map(|(at, volume)| (at, volume, None))
-            }
+        let peak = match step_s {
+            900 => traffic::peak_hour(volumes).map(|peak| (peak.at, 4, peak.volume, Some(peak.factor))),
+            _ => busiest(volumes).map(|(at, volume)| (at, 1, volume, None)),
         };
-        let daily = sum(volumes);
-        let directions: Vec<f64> =
-            counted.directions.values().filter_map(|volumes| sum(&volumes[steps.clone()])).collect();
-        let share = match directions[..] {
-            [one, other] => traffic::directional_share(one, other),
-            _ => None,
-        };
+        let hour = peak.map(|(at, width, ..)| steps.start + at..steps.start + at + width);
         let known = volumes.iter().flatten().count() as f64 / volumes.len() as f64;
-        let begins = peak.map(|(at, ..)| {
-            let start = counted.spans[steps.start + at].start.timestamp();
-            tables.zone.to_datetime(start).strftime("%H:%M").to_string()
-        });
+        let begins = hour.as_ref().map(|hour| counted.steps.clock(hour.start).strftime("%H:%M").to_string());
         vec![
-            ("day", Cell::Day(day)),
+            ("day", Cell::Day(*day)),
             ("known", Cell::Share(Some(known))),
-            ("volume", Cell::Number(daily)),
+            ("volume", Cell::Number(sum(volumes))),
             ("peak_hour", Cell::Text(begins)),
-            ("peak_volume", Cell::Number(peak.map(|(_, volume, _)| volume))),
+            ("peak_volume", Cell::Number(peak.map(|(_, _, volume, _)| volume))),
             ("phf", Cell::Number(peak.and_then(|(.., factor)| factor))),
-            ("d", Cell::Number(share)),
+            ("d", Cell::Share(hour.and_then(|hour| counted.share(hour)))),
         ]
     };
-    let rows = Rows(counted.days(&tables.zone).into_iter().map(row).collect());
-    match args.json {
-        true => println!("{}", json!({"sensors": chosen.len(), "days": rows.json()})),
-        false => print!("{}", rows.text(Paint::of_stdout(), &tables.zone, &[])),
+    let (rows, paint) = (Rows(counted.steps.days().iter().map(row).collect()), Paint::of_stdout());
+    let units: &Units = &[("volume", "veh"), ("peak_volume", "veh/h")];
+    if args.json {
+        let sensors = chosen.len();
+        println!("{}", json!({"sensors": sensors, "units": Rows::units(units), "days": rows.json()}));
+    } else {
+        print!("{}{}", rows.text(paint, &tables.zone, &[]), rows.legend(paint, units));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The step with the highest volume; the first of several.
+fn busiest(volumes: &[Option<f64>]) -> Option<(usize, f64)> {
+    let known = volumes.iter().enumerate().filter_map(|(at, volume)| Some((at, (*volume)?)));
+    known.reduce(|a, b| if a.1 < b.1 { b } else { a })
 }
 
 pub async fn annual(args: AnnualArgs) -> anyhow::Result<ExitCode> {
@@ -204,36 +182,28 @@ async fn of_year(args: &AnnualArgs, url: &str) -> anyhow::Result<ExitCode> {
         |year: i16| Date::new(year, 1, 1)?.to_zoned(tables.zone.clone()).map(|begin| begin.timestamp());
     let period = begin(args.year)?..begin(args.year + 1)?;
     let chosen = args.selection.of(&tables.client, &tables.registry, &period).await?;
-    let least = f64::from(args.complete.complete) / 100.0;
-    let counted = Counted::read(&tables, &chosen, &period, HOUR, least).await?;
-    let complete = |volumes: &[Option<f64>]| -> Vec<(Date, f64)> {
-        let days = counted.days(&tables.zone).into_iter();
-        days.filter_map(|(day, hours)| Some((day, volumes[hours].iter().copied().sum::<Option<f64>>()?)))
-            .collect()
-    };
-    let days = complete(&counted.volumes);
+    let counted = Counted::read(&tables, &chosen, &period, 3_600).await?;
+    let days: Vec<(Date, f64)> = counted
+        .steps
+        .days()
+        .iter()
+        .filter_map(|(day, hours)| Some((*day, sum(&counted.volumes[hours.clone()])?)))
+        .collect();
     let known: Vec<f64> = counted.volumes.iter().flatten().copied().collect();
     let methods = [
         ("mean of complete days", "simple", AadtMethod::SimpleMean),
-        ("by months (ASTM E1442)", "monthly", AadtMethod::Monthly),
-        ("by weekdays (AASHTO)", "weekday", AadtMethod::Weekday),
+        ("mean of weekdays", "weekday", AadtMethod::Weekday),
+        ("mean of months' weekdays", "monthly", AadtMethod::Monthly),
     ];
     let found = methods.map(|(name, key, method)| (name, key, traffic::aadt(&days, method)));
-    let best = found.iter().rev().find_map(|(.., aadt)| aadt.as_ref().ok()).copied();
-    let nth = traffic::nth_highest(&known, args.highest);
-    let k = best.and_then(|aadt| traffic::k_factor(&known, args.highest, aadt));
-    let busiest = |a: (usize, f64), b: (usize, f64)| if a.1 < b.1 { b } else { a };
-    let hours = counted.volumes.iter().enumerate().filter_map(|(at, volume)| Some((at, (*volume)?)));
-    let peak = hours.reduce(busiest).map(|(at, volume)| (counted.spans[at].start, volume));
-    let directions: Vec<f64> = counted
-        .directions
-        .values()
-        .filter_map(|volumes| traffic::aadt(&complete(volumes), AadtMethod::SimpleMean).ok())
-        .collect();
-    let d = match directions[..] {
-        [one, other] => traffic::directional_share(one, other),
-        _ => None,
-    };
+    let best = found.iter().rev().find_map(|(_, key, aadt)| Some((*key, *aadt.as_ref().ok()?)));
+    let nth = traffic::nth_highest(&known, args.highest.into());
+    let k = best.and_then(|(_, aadt)| traffic::k_factor(&known, args.highest.into(), aadt));
+    let d = nth.and_then(|nth| {
+        let hour = counted.volumes.iter().position(|volume| *volume == Some(nth))?;
+        counted.share(hour..hour + 1)
+    });
+    let peak = busiest(&counted.volumes).map(|(at, volume)| (counted.steps.spans[at].start, volume));
     let missing = counted.volumes.len() - known.len();
     if args.json {
         let each = found.iter().map(|(_, key, aadt)| match aadt {
@@ -241,13 +211,15 @@ async fn of_year(args: &AnnualArgs, url: &str) -> anyhow::Result<ExitCode> {
             Err(reason) => ((*key).to_owned(), json!({"aadt": null, "refused": reason.to_string()})),
         });
         let aadt: serde_json::Map<_, _> = each.collect();
-        let highest = json!({"nth": args.highest, "volume": nth, "k": k});
+        let of = best.map(|(key, _)| key);
+        let highest = json!({"nth": args.highest, "volume": nth, "k": k, "k_of": of, "d": d});
         let peak = peak.map(|(from, volume)| json!({"from": from.to_string(), "volume": volume}));
         println!(
             "{}",
             json!({
                 "year": args.year, "sensors": chosen.len(), "complete_days": days.len(), "missing_hours": missing,
-                "aadt": aadt, "highest": highest, "peak_hour": peak, "d": d,
+                "aadt": aadt, "highest": highest, "peak_hour": peak,
+                "units": {"aadt": "veh/d", "volume": "veh/h"},
             })
         );
         return Ok(ExitCode::SUCCESS);
@@ -263,15 +235,12 @@ async fn of_year(args: &AnnualArgs, url: &str) -> anyhow::Result<ExitCode> {
         let from = from.timestamp().to_zoned(tables.zone.clone()).strftime("%F %H:%M");
         println!("  {:<24} {volume:>10.0} veh/h, from {from}", "busiest hour");
     }
-    if let (Some(nth), Some(k)) = (nth, k) {
-        println!(
-            "  {:<24} {nth:>10.0} veh/h, K = {}",
-            format!("highest hour no. {}", args.highest),
-            percent(k)
-        );
+    if let (Some(nth), Some(k), Some((of, _))) = (nth, k, best) {
+        let name = format!("highest hour no. {}", args.highest);
+        println!("  {name:<24} {nth:>10.0} veh/h, K = {:.1} % of {of}", 100.0 * k);
     }
     if let Some(d) = d {
-        println!("  {:<24} {:>10}", "busier direction, D", percent(d));
+        println!("  {:<24} {:>10.1} %, D", "busier direction then", 100.0 * d);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,19 +1,21 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use jiff::Timestamp;
-use processor::measure::{
-    history::Width,
-    road::{self, Alarm},
-    traffic::California,
+use processor::{
+    measure::{
+        Steps, Width,
+        road::{self, Alarm, Pair, Station},
+        traffic::California,
+    },
+    model::Kind,
 };
+use serde_json::json;
 
-use super::{Observed, observe};
+use super::{NetworkArgs, Observed};
 use crate::{
     console::Console,
     database::{DatabaseArgs, Tables},
-    paper::Paint,
-    period::PeriodArgs,
+    paper::{Paint, count},
     rows::{Cell, Rows},
 };
 
@@ -21,25 +23,23 @@ use crate::{
 #[command(after_help = "\
 An incident lies between two neighbouring stations where occupancy is high before and has fallen behind, in minutes: by at
 least --t1 points, by the share --t2 of the upstream one, and downstream by the share --t3 within two minutes; it is declared
-in the next minute (Payne and Tignor 1978), and over when the share is below --t2 again.
+in the next minute (Payne and Tignor 1978), and over when the share is below --t2 again. `to` is the last minute in which it
+was seen. Stations that say occupancies less often than every minute are left out.
 
 Examples:
   screenline traffic incidents --last 6h
   screenline traffic incidents motorway-a --from 2026-11-20 --to 2026-11-21 --t1 10 --json")]
 pub struct IncidentsArgs {
-    /// Segments [default: all]
-    #[arg(value_name = "SEGMENT")]
-    segments: Vec<String>,
     #[command(flatten)]
-    period: PeriodArgs,
+    network: NetworkArgs,
     /// Percent of occupancy
-    #[arg(long, default_value_t = 13.0)]
+    #[arg(long, default_value = "13", value_parser = percent)]
     t1: f64,
     /// From 0 to 1
-    #[arg(long, default_value_t = 0.55)]
+    #[arg(long, default_value = "0.55", value_parser = share)]
     t2: f64,
     /// From 0 to 1
-    #[arg(long, default_value_t = 0.1)]
+    #[arg(long, default_value = "0.1", value_parser = share)]
     t3: f64,
     /// Print one JSON object on stdout
     #[arg(long)]
@@ -56,29 +56,52 @@ pub async fn run(args: IncidentsArgs, console: &Console) -> anyhow::Result<ExitC
 
 async fn incidents(args: &IncidentsArgs, url: &str, console: &Console) -> anyhow::Result<ExitCode> {
     let tables = Tables::open(url, "screenline-traffic").await?;
-    let period = args.period.of(&tables.zone, Timestamp::now())?;
-    let observed = observe(&tables, &args.segments, &period, Width::Micros(MINUTE), console).await?;
-    let rule = California::new(args.t1, args.t2, args.t3);
-    let rows = rows(&observed, rule);
+    let says_occupancy = |station: &Station, steps: &Steps| {
+        let own = &station.occupancies;
+        let of_passages = station.counts.iter().any(|count| count.series.kind == Kind::Event);
+        of_passages || !own.is_empty() && steps.check(own.iter().map(|occupancy| &occupancy.series)).is_ok()
+    };
+    let width = Width::Micros(MINUTE);
+    let observed = Observed::read(&tables, &args.network, width, says_occupancy, console).await?;
+    let pairs = observed.pairs("occupancies every minute")?;
+    let rows = rows(&observed, &pairs, California::new(args.t1, args.t2, args.t3), &args.network);
+    let heard = observed.heard(&pairs, |bucket| bucket.occupancy);
     if args.json {
-        println!("{}", serde_json::json!({"incidents": rows.json()}));
-    } else if rows.0.is_empty() {
-        println!("no incident between {} stations", observed.roads.stations.len());
+        let incidents = rows.json();
+        println!("{}", json!({"pairs": pairs.len(), "pairs_heard": heard, "incidents": incidents}));
     } else {
-        print!("{}", rows.text(Paint::of_stdout(), &tables.zone, &[]));
+        if !rows.0.is_empty() {
+            print!("{}", rows.text(Paint::of_stdout(), &tables.zone, &[]));
+        }
+        let found = count(rows.0.len() as i64, "incident", "incidents");
+        println!("{found} between {heard} pairs of stations that were heard, of {}", pairs.len());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn rows(Observed { roads, spans, measured }: &Observed, rule: California) -> Rows {
-    let occupancies: Vec<Vec<Option<f64>>> =
-        measured.iter().map(|station| station.iter().map(|bucket| bucket.occupancy).collect()).collect();
-    let pairs = road::pairs(&roads.segments, &roads.stations);
+fn share(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "give a share from 0 to 1".to_owned())
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let percent = text.parse().ok().filter(|percent| (0.0..=100.0).contains(percent));
+    percent.ok_or_else(|| "give points of occupancy, from 0 to 100".to_owned())
+}
+
+fn rows(observed: &Observed, pairs: &[Pair], rule: California, network: &NetworkArgs) -> Rows {
+    let Observed { roads, steps, .. } = observed;
+    let wanted = |alarm: &Alarm| {
+        let ends = [alarm.pair.upstream, alarm.pair.downstream];
+        ends.iter().any(|station| network.wants(&roads.stations[*station].segment))
+    };
     let row = |Alarm { first, last, pair }: Alarm| {
         let (before, behind) = (&roads.stations[pair.upstream], &roads.stations[pair.downstream]);
         vec![
-            ("from", Cell::Time(spans[first].start)),
-            ("to", Cell::Time(spans[last].end)),
+            ("from", Cell::Time(steps.spans[first].start)),
+            ("to", Cell::Time(steps.spans[last].end)),
             ("segment", Cell::text(&before.segment)),
             ("direction", Cell::Text(before.direction.clone())),
             ("upstream", Cell::text(before.name())),
@@ -86,5 +109,6 @@ fn rows(Observed { roads, spans, measured }: &Observed, rule: California) -> Row
             ("distance_km", Cell::Number(Some(pair.distance_km))),
         ]
     };
-    Rows(road::incidents(&pairs, &occupancies, rule).into_iter().map(row).collect())
+    let found = road::incidents(pairs, &observed.each(|bucket| bucket.occupancy), rule);
+    Rows(found.into_iter().filter(wanted).map(row).collect())
 }

@@ -1,40 +1,37 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use jiff::Timestamp;
 use processor::{
     measure::{
-        history::Width,
-        road::{self, Congestion},
+        Steps, Width,
+        road::{self, Congestion, Pair, Station},
         traffic::QueueRule,
     },
-    model::bucket::FIVE_MINUTES,
+    model::{Kind, bucket::FIVE_MINUTES},
 };
+use serde_json::json;
 
-use super::{Observed, observe};
+use super::{NetworkArgs, Observed};
 use crate::{
     console::Console,
     database::{DatabaseArgs, Tables},
-    paper::Paint,
-    period::PeriodArgs,
-    rows::{Cell, Rows},
+    paper::{Paint, count},
+    rows::{Cell, Rows, Units},
 };
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 A bottleneck lies between two neighbouring stations where it is slow before (below 64 km/h) and 32 km/h faster behind, in 5
-of 7 intervals of five minutes (Caltrans' PeMS). Its queue reaches against the traffic over every station that is below a
-share of its segment's free_flow_speed_kmh.
+of 7 intervals of five minutes (Caltrans' PeMS): from the first of these intervals to the last one. Its queue, at its longest,
+reaches against the traffic over every station that is below a share of its segment's free_flow_speed_kmh, else of its
+speed_limit_kmh; without either it is empty. Stations that say speeds less often than every five minutes are left out.
 
 Examples:
   screenline traffic queues --last 24h
   screenline traffic queues --from 2026-11-20 --to 2026-11-21 --slow 50 --json")]
 pub struct QueuesArgs {
-    /// Segments [default: all]
-    #[arg(value_name = "SEGMENT")]
-    segments: Vec<String>,
     #[command(flatten)]
-    period: PeriodArgs,
+    network: NetworkArgs,
     /// Percent of the speed in free flow below which vehicles queue
     #[arg(long, value_name = "PERCENT", default_value_t = 40, value_parser = clap::value_parser!(u8).range(1..=99))]
     slow: u8,
@@ -51,39 +48,55 @@ pub async fn run(args: QueuesArgs, console: &Console) -> anyhow::Result<ExitCode
 
 async fn queues(args: &QueuesArgs, url: &str, console: &Console) -> anyhow::Result<ExitCode> {
     let tables = Tables::open(url, "screenline-traffic").await?;
-    let period = args.period.of(&tables.zone, Timestamp::now())?;
-    let observed = observe(&tables, &args.segments, &period, Width::Micros(FIVE_MINUTES), console).await?;
+    let says_speed = |station: &Station, steps: &Steps| {
+        let of_passages = station.counts.iter().any(|count| count.series.kind == Kind::Event);
+        of_passages
+            || !station.speeds.is_empty()
+                && steps.check(station.speeds.iter().map(|speed| &speed.series)).is_ok()
+    };
+    let width = Width::Micros(FIVE_MINUTES);
+    let observed = Observed::read(&tables, &args.network, width, says_speed, console).await?;
+    let pairs = observed.pairs("speeds every five minutes")?;
     let rule = QueueRule { share: f64::from(args.slow) / 100.0, ..QueueRule::default() };
-    let rows = rows(&observed, rule);
+    let rows = rows(&observed, &pairs, rule, &args.network);
+    let (heard, paint) = (observed.heard(&pairs, |bucket| bucket.speed), Paint::of_stdout());
     if args.json {
-        println!("{}", serde_json::json!({"queues": rows.json()}));
-    } else if rows.0.is_empty() {
-        println!("no bottleneck between {} stations", observed.roads.stations.len());
+        let (units, queues) = (Rows::units(UNITS), rows.json());
+        println!("{}", json!({"units": units, "pairs": pairs.len(), "pairs_heard": heard, "queues": queues}));
     } else {
-        print!("{}", rows.text(Paint::of_stdout(), &tables.zone, &[]));
+        if !rows.0.is_empty() {
+            print!("{}", rows.text(paint, &tables.zone, &[]));
+        }
+        let found = count(rows.0.len() as i64, "bottleneck", "bottlenecks");
+        println!("{found} between {heard} pairs of stations that were heard, of {}", pairs.len());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn rows(Observed { roads, spans, measured }: &Observed, rule: QueueRule) -> Rows {
-    let speeds: Vec<Vec<Option<f64>>> =
-        measured.iter().map(|station| station.iter().map(|bucket| bucket.speed).collect()).collect();
-    let free = |segment: &String| roads.segments.get(segment)?.free_flow_speed_kmh;
+const UNITS: &Units = &[("distance_km", "km"), ("queue_km", "km")];
+
+fn rows(observed: &Observed, pairs: &[Pair], rule: QueueRule, network: &NetworkArgs) -> Rows {
+    let Observed { roads, steps, .. } = observed;
+    let free = |segment: &String| roads.segments.get(segment)?.reference_speed();
     let references: Vec<Option<f64>> = roads.stations.iter().map(|station| free(&station.segment)).collect();
-    let pairs = road::pairs(&roads.segments, &roads.stations);
+    let found = road::congestion(pairs, &observed.each(|bucket| bucket.speed), &references, rule);
+    let wanted = |found: &Congestion| {
+        let ends = [found.pair.upstream, found.pair.downstream];
+        ends.iter().any(|station| network.wants(&roads.stations[*station].segment))
+    };
     let row = |found: Congestion| {
         let (head, ahead) = (&roads.stations[found.pair.upstream], &roads.stations[found.pair.downstream]);
         vec![
-            ("from", Cell::Time(spans[found.first].start)),
-            ("to", Cell::Time(spans[found.last].end)),
+            ("from", Cell::Time(steps.spans[found.first].start)),
+            ("to", Cell::Time(steps.spans[found.last].end)),
             ("segment", Cell::text(&head.segment)),
             ("direction", Cell::Text(head.direction.clone())),
             ("slow_at", Cell::text(head.name())),
             ("free_at", Cell::text(ahead.name())),
             ("distance_km", Cell::Number(Some(found.pair.distance_km))),
-            ("queue_stations", Cell::Count(found.stations as i64)),
-            ("queue_km", Cell::Number(Some(found.length_km))),
+            ("queue_stations", Cell::Number(found.queue.map(|(stations, _)| stations as f64))),
+            ("queue_km", Cell::Number(found.queue.map(|(_, km)| km))),
         ]
     };
-    Rows(road::congestion(&pairs, &speeds, &references, rule).into_iter().map(row).collect())
+    Rows(found.into_iter().filter(wanted).map(row).collect())
 }

@@ -1,20 +1,21 @@
 use std::process::ExitCode;
 
+use anyhow::ensure;
 use clap::{Args, ValueEnum};
-use jiff::Timestamp;
 use processor::measure::{
-    history::Width,
-    road::{Conditions, Measured},
+    Steps, Width,
+    road::{Conditions, Measured, Station},
     traffic::Edition,
 };
+use serde_json::json;
 
-use super::{Observed, observe};
+use super::{NetworkArgs, Observed};
 use crate::{
     console::Console,
     database::{DatabaseArgs, Tables},
     paper::Paint,
-    period::{self, PeriodArgs},
-    rows::{Cell, Row, Rows},
+    period,
+    rows::{Cell, Row, Rows, Units},
 };
 
 #[derive(Debug, Clone, Args)]
@@ -26,14 +27,11 @@ Examples:
   screenline traffic segments --last 1h
   screenline traffic segments ring-4 ring-5 --width 15m --from 2026-11-20 --to 2026-11-21 --json")]
 pub struct SegmentsArgs {
-    /// Segments [default: all]
-    #[arg(value_name = "SEGMENT")]
-    segments: Vec<String>,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// How wide buckets are: 1m, 15m, 1h, or 1d for local days
     #[arg(long, default_value = "1h", value_parser = period::width)]
     width: Width,
-    #[command(flatten)]
-    period: PeriodArgs,
     /// Which edition of the Highway Capacity Manual names the levels of streets
     #[arg(long, value_enum, default_value_t = Manual::Hcm2010)]
     edition: Manual,
@@ -56,22 +54,40 @@ pub async fn run(args: SegmentsArgs, console: &Console) -> anyhow::Result<ExitCo
 
 async fn segments(args: &SegmentsArgs, url: &str, console: &Console) -> anyhow::Result<ExitCode> {
     let tables = Tables::open(url, "screenline-traffic").await?;
-    let period = args.period.of(&tables.zone, Timestamp::now())?;
-    let observed = observe(&tables, &args.segments, &period, args.width, console).await?;
+    let keep = |station: &Station, _: &Steps| args.network.wants(&station.segment);
+    let observed = Observed::read(&tables, &args.network, args.width, keep, console).await?;
+    observed.steps.check(observed.roads.stations.iter().flat_map(Station::series))?;
+    ensure!(
+        observed.measured.len() * observed.steps.len() <= ROWS_MAX,
+        "that is more than {ROWS_MAX} rows: name segments, take wider buckets, or a shorter period"
+    );
     let edition = match args.edition {
         Manual::Hcm2010 => Edition::Hcm2010,
         Manual::Hcm6 => Edition::Hcm6,
     };
-    let rows = rows(&observed, edition);
+    let (rows, paint) = (rows(&observed, edition), Paint::of_stdout());
     match args.json {
-        true => println!("{}", serde_json::json!({"segments": rows.json()})),
-        false => print!("{}", rows.text(Paint::of_stdout(), &tables.zone, &["to"])),
+        true => println!("{}", json!({"units": Rows::units(UNITS), "segments": rows.json()})),
+        false => print!("{}{}", rows.text(paint, &tables.zone, &["to"]), rows.legend(paint, UNITS)),
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// What a person or a script takes at once: a kilobyte each.
+const ROWS_MAX: usize = 200_000;
+const UNITS: &Units = &[
+    ("volume", "veh"),
+    ("flow", "veh/h"),
+    ("speed", "km/h"),
+    ("occupancy", "%"),
+    ("density", "veh/km/lane"),
+    ("vehicle_km", "km"),
+    ("vehicle_h", "h"),
+    ("delay_h", "h"),
+];
+
 /// A row for each segment, direction and bucket.
-fn rows(Observed { roads, spans, measured }: &Observed, edition: Edition) -> Rows {
+fn rows(Observed { roads, steps, measured }: &Observed, edition: Edition) -> Rows {
     let mut rows = Vec::new();
     let places = roads.stations.chunk_by(|a, b| (&a.segment, &a.direction) == (&b.segment, &b.direction));
     let mut first = 0;
@@ -80,7 +96,7 @@ fn rows(Observed { roads, spans, measured }: &Observed, edition: Edition) -> Row
         first = stations.end;
         let (segment, direction) = (&place[0].segment, &place[0].direction);
         let Some(road) = roads.segments.get(segment) else { continue };
-        for (bucket, span) in spans.iter().enumerate() {
+        for (bucket, span) in steps.spans.iter().enumerate() {
             let of_stations: Vec<Measured> =
                 stations.clone().map(|station| measured[station][bucket]).collect();
             let conditions = Conditions::of(road, &of_stations, edition);

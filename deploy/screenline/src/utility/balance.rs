@@ -1,15 +1,18 @@
 use std::process::ExitCode;
 
-use anyhow::ensure;
 use clap::Args;
 use jiff::Timestamp;
-use processor::measure::{
-    utility::Balance,
-    zone::{Day, Ledger, Meter, Role},
+use processor::{
+    measure::{
+        Steps,
+        utility::Balance,
+        zone::{self, Amounts, Day, Ledger, Meter, Role},
+    },
+    model::{Time, bucket::HOUR},
 };
 use serde_json::json;
 
-use super::{ZoneArgs, amounts, by_step};
+use super::{ZoneArgs, amounts, step_s};
 use crate::{
     console::Console,
     database::{DatabaseArgs, Tables},
@@ -20,14 +23,15 @@ use crate::{
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-loss = inflow - export - stored - metered, and nrw is its percentage of inflow - export - stored. A customer's meter that was
-silent or stuck is estimated from the same time of the other days of the period, beside what was measured: `imputed`, and
-`nrw_imputed` with it. A day on which an inlet, an export or a tank was silent has no balance; `unknown` are the steps of
-customers' meters of which nothing is known.
+loss = inflow - export - stored - metered, and nrw_percent is its percentage of inflow - export - stored. A customer's meter that was
+silent or stuck is estimated from the same time of the other days, from a week before on, beside what was measured: `imputed`,
+and `nrw_percent_imputed` with it. A register that was silent is spread over its gap. Days are local and whole: one on which
+an inlet, an export or a tank was silent, and today, has no balance. `unknown` are the steps of customers' meters of which
+nothing is known.
 
 Examples:
   screenline utility balance city --from 2026-11-01 --to 2026-12-01
-  screenline utility balance north --last 14d --json | jq -r '.days[] | [.day, .nrw] | @csv'")]
+  screenline utility balance north --last 14d --json | jq -r '.days[] | [.day, .nrw_percent] | @csv'")]
 pub struct BalanceArgs {
     #[command(flatten)]
     zone: ZoneArgs,
@@ -47,46 +51,51 @@ pub async fn run(args: BalanceArgs, console: &Console) -> anyhow::Result<ExitCod
 async fn balance(args: &BalanceArgs, url: &str, console: &Console) -> anyhow::Result<ExitCode> {
     let tables = Tables::open(url, "screenline-utility").await?;
     let period = args.period.of(&tables.zone, Timestamp::now())?;
-    let meters = args.zone.meters(&tables, &period).await?;
-    ensure!(
-        meters.iter().any(|meter| meter.role == Role::Inlet),
-        "zone {} has no inlet: what comes in is not known",
-        args.zone.zone
-    );
+    let meters = args.zone.meters(&tables, &period, &[Role::Inlet, Role::Customer]).await?;
+    // A register that stuck before the period is known by how it counted before.
+    let from = Time::from_micros(Time::from(period.start).micros() - BACK);
+    let mut steps: Vec<u32> = meters.iter().map(|meter| step_s(&meter.series)).collect();
+    steps.sort_unstable();
+    steps.dedup();
     let mut ledger = Ledger::default();
-    for (step_s, group) in by_step(&meters) {
-        let take = |meter: &Meter, steps: &_, amounts: Vec<_>| {
-            ledger.add(meter.role, steps, &amounts);
-        };
-        amounts(&tables, &group, &period, step_s, console, take).await?;
+    for step in steps {
+        let steps = Steps::of_days(&(from..period.end.into()), step, &tables.zone)?;
+        let group: Vec<&Meter> = meters.iter().filter(|meter| step_s(&meter.series) == step).collect();
+        let take = |_: &Meter, amounts: Amounts| ledger.add(&steps, &amounts);
+        amounts(&tables, &group, &steps, zone::amount, console, take).await?;
     }
-    let rows = Rows(ledger.days().map(row).collect());
+    let first = tables.zone.to_datetime(period.start).date();
+    let rows = Rows(ledger.days().filter(|day| first <= day.day).map(row).collect());
+    let (paint, unit) = (Paint::of_stdout(), &*meters[0].series.unit);
     match args.json {
-        true => {
-            let (unit, count) = (&*meters[0].series.unit, meters.len());
-            println!(
-                "{}",
-                json!({"zone": args.zone.zone, "unit": unit, "meters": count, "days": rows.json()})
-            );
+        true => println!(
+            "{}",
+            json!({"zone": args.zone.zone, "unit": unit, "meters": meters.len(), "days": rows.json()})
+        ),
+        false => {
+            print!("{}", rows.text(paint, &tables.zone, &[]));
+            println!("{}", paint.dim(&format!("  amounts in {unit}, {} meters", meters.len())));
         }
-        false => print!("{}", rows.text(Paint::of_stdout(), &tables.zone, &[])),
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// How far back days are looked at for an estimate.
+const BACK: i64 = 7 * 24 * HOUR;
+
 fn row(day: &Day) -> Row {
-    let Day { day: date, balance, imputed, unknown } = day;
+    let balance = day.balance();
     let of = |number: &dyn Fn(&Balance) -> f64| Cell::Number(balance.as_ref().map(number));
     vec![
-        ("day", Cell::Day(*date)),
+        ("day", Cell::Day(day.day)),
         ("inflow", of(&|balance| balance.inflow)),
         ("export", of(&|balance| balance.export)),
         ("stored", of(&|balance| balance.stored)),
         ("metered", of(&|balance| balance.metered)),
         ("loss", of(&|balance| balance.loss())),
-        ("nrw", Cell::Number(balance.and_then(|balance| balance.non_revenue()))),
-        ("imputed", Cell::Number(balance.map(|_| *imputed))),
-        ("nrw_imputed", Cell::Number(day.completed().and_then(|balance| balance.non_revenue()))),
-        ("unknown", Cell::Count(*unknown as i64)),
+        ("nrw_percent", Cell::Number(balance.and_then(|balance| balance.non_revenue()))),
+        ("imputed", Cell::Number(balance.map(|_| day.imputed))),
+        ("nrw_percent_imputed", Cell::Number(day.completed().and_then(|balance| balance.non_revenue()))),
+        ("unknown", Cell::Count(day.unknown as i64)),
     ]
 }

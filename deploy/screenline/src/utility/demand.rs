@@ -1,32 +1,29 @@
 use std::{ops::Range, process::ExitCode};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use clap::Args;
 use jiff::{Timestamp, civil::Date};
 use processor::{
-    measure::{
-        history::{self, BUCKETS_MAX, Width},
-        utility, zone,
-    },
-    model::{MetricName, Series, Time},
+    measure::{Settled, Steps, history, utility, zone},
+    model::{MetricName, Series},
     registry,
 };
 use serde_json::json;
 
-use super::CELLS_MAX;
 use crate::{
     database::{DatabaseArgs, Tables},
     paper::Paint,
     period::{self, PeriodArgs},
     rows::{Cell, Row, Rows},
-    selection::SelectionArgs,
+    selection::{Chosen, SelectionArgs},
 };
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-Demand is the energy of a window over its time: kW of kWh. Blocks lie on the clock, as most tariffs say; the sliding window
-moves by steps of --step. A window with a missing step does not count. The power factor is made of the energies of the day,
-never of power factors; registers or totals of reactive energy are given with --reactive and --leading.
+Demand is the energy of a window over its time: kW of kWh. Blocks lie on the local clock, as most tariffs say; the sliding
+window moves by steps of --step, and belongs to the day it begins in. A window with a step that was not observed does not
+count, and meters must be read at least once a step: a step is widened to that. The power factor is made of the energies of
+the day, never of power factors; registers or totals of reactive energy are given with --reactive and --leading.
 
 Examples:
   screenline utility demand energy.active works-1 --last 30d
@@ -38,11 +35,11 @@ pub struct DemandArgs {
     #[command(flatten)]
     period: PeriodArgs,
     /// The window
-    #[arg(long, default_value = "15m", value_parser = period::width)]
-    block: Width,
+    #[arg(long, default_value = "15m", value_parser = period::seconds)]
+    block: u32,
     /// How far the sliding window moves at a time
-    #[arg(long, default_value = "5m", value_parser = period::width)]
-    step: Width,
+    #[arg(long, default_value = "5m", value_parser = period::seconds)]
+    step: u32,
     /// Lagging reactive energy of the same sensors
     #[arg(long, value_name = "METRIC")]
     reactive: Option<MetricName>,
@@ -61,95 +58,92 @@ pub async fn run(args: DemandArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn demand(args: &DemandArgs, url: &str) -> anyhow::Result<ExitCode> {
-    let (Width::Micros(block), Width::Micros(step)) = (args.block, args.step) else {
-        anyhow::bail!("a window is shorter than a day: --block 15m");
-    };
     let tables = Tables::open(url, "screenline-utility").await?;
     let period = args.period.of(&tables.zone, Timestamp::now())?;
     let chosen = args.selection.of(&tables.client, &tables.registry, &period).await?;
-    let interval = chosen.iter().map(|one| one.series.arithmetic.interval).max().unwrap_or(0);
-    // Totals of a quarter of an hour cannot slide by less.
-    let step = step.max(interval).min(block);
-    ensure!(
-        block % step == 0 && 86_400_000_000 % block == 0,
-        "the block must be whole steps of {} s, and a day whole blocks",
-        step / 1_000_000
-    );
-    let others = |metric: &Option<MetricName>| -> Vec<Series> {
+    let others = |metric: &Option<MetricName>| -> anyhow::Result<Vec<Series>> {
+        let Some(metric) = metric else { return Ok(Vec::new()) };
         let registry = registry::read(&tables.registry);
-        let find = |sensor: &str| registry.find(sensor, metric.as_ref()?.as_str()).cloned();
-        chosen.iter().filter_map(|one| find(&one.sensor)).collect()
+        let find = |one: &Chosen| {
+            let series = registry.find(&one.sensor, metric.as_str()).cloned();
+            series.with_context(|| {
+                format!("there is no {metric} of {}: see `screenline registry list`", one.sensor)
+            })
+        };
+        chosen.iter().map(find).collect()
     };
-    let (lagging, leading) = (others(&args.reactive), others(&args.leading));
-    if let Some(metric) = &args.reactive {
-        ensure!(
-            lagging.len() == chosen.len(),
-            "not every sensor measures {metric}: see `screenline registry list`"
-        );
-    }
     let active: Vec<Series> = chosen.iter().map(|one| one.series.clone()).collect();
-    let (spans, active) = sums(&tables, &active, &period, step).await?;
-    let (_, lagging) = sums(&tables, &lagging, &period, step).await?;
-    let (_, leading) = sums(&tables, &leading, &period, step).await?;
-    let day = |at: usize| tables.zone.to_datetime(spans[at].start.timestamp()).date();
-    let indices: Vec<usize> = (0..spans.len()).collect();
-    let mut rows: Vec<Row> = Vec::new();
-    for steps in indices.chunk_by(|a, b| day(*a) == day(*b)) {
-        let of = steps[0]..steps[steps.len() - 1] + 1;
+    let (lagging, leading) = (others(&args.reactive)?, others(&args.leading)?);
+    let read_s = |series: &[Series]| series.iter().map(|one| one.interval_s.unwrap_or(0)).max().unwrap_or(0);
+    let step = args.step.min(args.block).max(read_s(&active));
+    ensure!(
+        step <= args.block && args.block.is_multiple_of(step) && 86_400u32.is_multiple_of(args.block),
+        "meters are read every {} s: the block must be whole steps of {step} s, and a day whole blocks, such as --block {}",
+        read_s(&active),
+        if step <= 3_600 { "1h" } else { "12h" }
+    );
+    let steps =
+        |seconds: u32| Steps::of_days(&(period.start.into()..period.end.into()), seconds, &tables.zone);
+    let steps_of = steps(step)?;
+    let active = sums(&tables, &active, &steps_of).await?;
+    // Of reactive energy only days are asked for, however often it is read.
+    let days = steps(86_400)?;
+    let lagging = sums(&tables, &lagging, &days).await?;
+    let leading = sums(&tables, &leading, &days).await?;
+    let row = |(day, (date, of_day)): (usize, &(Date, Range<usize>))| {
+        let window = (args.block / step) as usize;
+        let sliding = of_day.start..(of_day.end + window - 1).min(active.len());
         let energies = Energies {
-            active: &active[of.clone()],
-            lagging: lagging.get(of.clone()),
-            leading: leading.get(of.clone()),
-            step_s: step as f64 / 1e6,
-            window: (block / step) as usize,
+            active: &active[of_day.clone()],
+            sliding: &active[sliding],
+            lagging: lagging.get(day).copied(),
+            leading: leading.get(day).copied(),
+            step_s: f64::from(step),
+            window,
         };
-        let begins = |at: usize| {
-            let start = spans[of.start + at].start.timestamp();
-            tables.zone.to_datetime(start).strftime("%H:%M").to_string()
-        };
-        rows.push(energies.row(day(of.start), begins));
-    }
-    let rows = Rows(rows);
+        let begins = |at: usize| steps_of.clock(of_day.start + at).strftime("%H:%M").to_string();
+        energies.row(*date, begins)
+    };
+    let (rows, paint) = (Rows(steps_of.days().iter().enumerate().map(row).collect()), Paint::of_stdout());
+    let energy = &*chosen[0].series.unit;
+    let power = energy.strip_suffix(".h").map_or_else(|| format!("{energy}/h"), str::to_owned);
     match args.json {
-        true => println!(
-            "{}",
-            json!({"metric": args.selection.metric.as_str(), "unit": &*chosen[0].series.unit, "days": rows.json()})
-        ),
-        false => print!("{}", rows.text(Paint::of_stdout(), &tables.zone, &[])),
+        true => {
+            let units = json!({"energy": energy, "peak": power, "sliding_peak": power});
+            let metric = args.selection.metric.as_str();
+            println!("{}", json!({"metric": metric, "step_s": step, "units": units, "days": rows.json()}));
+        }
+        false => {
+            print!("{}", rows.text(paint, &tables.zone, &[]));
+            println!("{}", paint.dim(&format!("  energy {energy}, peaks {power}, in steps of {step} s")));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What some series counted together in each step; nothing where one of them was silent, or where there are none.
-async fn sums(
-    tables: &Tables,
-    series: &[Series],
-    period: &Range<Timestamp>,
-    step: i64,
-) -> anyhow::Result<(Vec<Range<Time>>, Vec<Option<f64>>)> {
-    let Tables { client, registry, zone } = tables;
-    let spans = Width::Micros(step).spans(&(period.start.into()..period.end.into()), zone);
-    ensure!(spans.len() <= BUCKETS_MAX, "more than {BUCKETS_MAX} steps: take a shorter period");
+/// What some series counted together in each step; nothing where one of them was silent. None where there are none.
+async fn sums(tables: &Tables, series: &[Series], steps: &Steps) -> anyhow::Result<Vec<Option<f64>>> {
     if series.is_empty() {
-        return Ok((spans, Vec::new()));
+        return Ok(Vec::new());
     }
-    let mut sums = vec![Some(0.0); spans.len()];
-    for some in series.chunks((CELLS_MAX / spans.len().max(1)).max(1)) {
-        let all = history::read(client, registry, some, &spans, Width::Micros(step), zone).await?;
-        for (one, buckets) in some.iter().zip(all) {
-            for (sum, bucket) in sums.iter_mut().zip(&buckets) {
-                *sum = sum.zip(zone::amount(bucket, one.kind)).map(|(sum, amount)| sum + amount);
-            }
+    steps.check(series)?;
+    let mut sums = vec![Some(0.0); steps.len()];
+    let take = |at: usize, buckets: Vec<Settled>| {
+        for (sum, bucket) in sums.iter_mut().zip(&buckets) {
+            *sum = sum.zip(zone::observed(bucket, series[at].kind)).map(|(sum, amount)| sum + amount);
         }
-    }
-    Ok((spans, sums))
+    };
+    history::read(&tables.client, &tables.registry, series, steps, take).await?;
+    Ok(sums)
 }
 
 /// The energies of a local day.
 struct Energies<'e> {
     active: &'e [Option<f64>],
-    lagging: Option<&'e [Option<f64>]>,
-    leading: Option<&'e [Option<f64>]>,
+    /// As far as a window reaches that begins in the day.
+    sliding: &'e [Option<f64>],
+    lagging: Option<Option<f64>>,
+    leading: Option<Option<f64>>,
     step_s: f64,
     /// Steps of a block.
     window: usize,
@@ -157,17 +151,17 @@ struct Energies<'e> {
 
 impl Energies<'_> {
     fn row(&self, day: Date, begins: impl Fn(usize) -> String) -> Row {
-        let Energies { active, lagging, leading, step_s, window } = *self;
+        let Energies { active, sliding, lagging, leading, step_s, window } = *self;
         let total = |steps: &[Option<f64>]| steps.iter().copied().sum::<Option<f64>>();
         let block = utility::peak_demand(active, step_s, window, window);
-        let sliding = utility::peak_demand(active, step_s, window, 1);
-        let hour = 3_600.0 / (step_s * window as f64);
-        let demands: Vec<Option<f64>> =
-            active.chunks(window).map(|block| total(block).map(|energy| energy * hour)).collect();
+        let sliding = utility::peak_demand(sliding, step_s, window, 1);
+        let blocks = active.chunks_exact(window);
+        let demands: Vec<Option<f64>> = blocks
+            .map(|block| total(block).map(|energy| energy * 3_600.0 / (step_s * window as f64)))
+            .collect();
         let energy = total(active);
-        let lagged = lagging.filter(|steps| !steps.is_empty()).map(total);
-        let led = leading.filter(|steps| !steps.is_empty()).map_or(Some(0.0), total);
-        let factor = lagged.and_then(|lagged| utility::power_factor(energy?, lagged?, led?));
+        let factor = lagging
+            .and_then(|lagging| utility::power_factor(energy?, lagging?, leading.unwrap_or(Some(0.0))?));
         vec![
             ("day", Cell::Day(day)),
             ("energy", Cell::Number(energy)),

@@ -1,15 +1,14 @@
 use std::process::ExitCode;
 
-use anyhow::ensure;
 use clap::Args;
 use jiff::{Timestamp, ToSpan, civil::Date};
 use processor::measure::{
-    utility,
-    zone::{Meter, Role, Steps},
+    Steps, utility,
+    zone::{self, Amounts, Meter, Role},
 };
 use serde_json::json;
 
-use super::{ZoneArgs, amounts};
+use super::{HOUR_S, ZoneArgs, amounts};
 use crate::{
     console::Console,
     database::{DatabaseArgs, Tables},
@@ -19,8 +18,9 @@ use crate::{
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-A tap that never closes: the lowest hour of the day is above the resolution of the meter. Needs every hour, and meters whose
-smallest step is below the leak. Exit code 1 if there is one.
+A tap that never closes: the lowest hour of the local day is above the resolution of the meter. Needs meters that are read at
+least every hour, every hour of the day, and a smallest step below the leak; others are counted as not judged. Exit code 1 if
+there is one.
 
 Examples:
   screenline utility leaks north
@@ -50,23 +50,26 @@ async fn leaks(args: &LeaksArgs, url: &str, console: &Console) -> anyhow::Result
     };
     let midnight = |day: Date| day.to_zoned(tables.zone.clone()).map(|zoned| zoned.timestamp());
     let period = midnight(day)?..midnight(day.checked_add(1.day())?)?;
-    let meters = args.zone.meters(&tables, &period).await?;
+    let meters = args.zone.meters(&tables, &period, &[Role::Customer]).await?;
     let customers: Vec<&Meter> = meters.iter().filter(|meter| meter.role == Role::Customer).collect();
-    ensure!(!customers.is_empty(), "zone {} has no customers", args.zone.zone);
-    let (mut rows, mut silent) = (Vec::new(), 0u64);
-    let take = |meter: &Meter, _: &Steps, hours: Vec<Option<f64>>| {
+    let hourly =
+        |meter: &&&Meter| meter.series.interval_s.is_some_and(|seconds| HOUR_S.is_multiple_of(seconds));
+    let judged: Vec<&Meter> = customers.iter().filter(hourly).copied().collect();
+    let steps = Steps::of_days(&(period.start.into()..period.end.into()), HOUR_S, &tables.zone)?;
+    let (mut rows, mut unjudged) = (Vec::new(), customers.len() - judged.len());
+    let take = |meter: &Meter, Amounts { of_step: hours, .. }: Amounts| {
         let resolution = meter.series.arithmetic.meter.resolution.unwrap_or(0.0);
         match utility::is_continuous(&hours, resolution) {
-            None => silent += 1,
+            None => unjudged += 1,
             Some(false) => {}
             Some(true) => rows.push(vec![
                 ("sensor", Cell::text(&meter.sensor)),
                 ("lowest_hour", Cell::Number(hours.iter().flatten().copied().reduce(f64::min))),
-                ("day", Cell::Number(hours.iter().copied().sum())),
+                ("volume", Cell::Number(hours.iter().copied().sum())),
             ]),
         }
     };
-    amounts(&tables, &customers, &period, 3_600, console, take).await?;
+    amounts(&tables, &judged, &steps, zone::observed, console, take).await?;
     let rows = Rows(rows);
     let found = rows.0.len();
     if args.json {
@@ -75,15 +78,16 @@ async fn leaks(args: &LeaksArgs, url: &str, console: &Console) -> anyhow::Result
         println!(
             "{}",
             json!({
-                "zone": zone, "day": day, "unit": unit, "customers": customers, "incomplete": silent, "leaks": rows.json(),
+                "zone": zone, "day": day, "unit": unit, "customers": customers, "not_judged": unjudged, "leaks": rows.json(),
             })
         );
     } else {
         print!("{}", rows.text(Paint::of_stdout(), &tables.zone, &[]));
         println!(
-            "{day}: {} of {} never stopped, {silent} cannot be judged",
+            "{day}: {} of {} never stopped, {unjudged} cannot be judged; volumes in {}",
             count(found as i64, "customer", "customers"),
-            customers.len()
+            customers.len(),
+            meters[0].series.unit
         );
     }
     Ok(if found == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

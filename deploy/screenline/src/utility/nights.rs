@@ -3,13 +3,17 @@ use std::process::ExitCode;
 use anyhow::ensure;
 use clap::Args;
 use jiff::Timestamp;
-use processor::measure::{
-    utility::{Night, NightRule},
-    zone::{self, Meter, Role},
+use processor::{
+    measure::{
+        Steps,
+        utility::{Night, NightRule},
+        zone::{self, Meter, Role},
+    },
+    model::{Time, bucket::HOUR},
 };
 use serde_json::json;
 
-use super::{ZoneArgs, amounts, step_s};
+use super::{HOUR_S, ZoneArgs, amounts, step_s};
 use crate::{
     console::Console,
     database::{DatabaseArgs, Tables},
@@ -21,8 +25,9 @@ use crate::{
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 The flow is the lowest hour of the net inflow (inlets less exports and storage) between 02:00 and 04:00 local time. Its
-baseline is the median of the last 28 nights without an alarm, of at least three; the limit lies above it by three times
-their median deviation, or by --percent, whichever is more. Exit code 1 if there is an alarm.
+baseline is the median of the last 28 nights that were not above their limit, of at least three, also of those before the
+period; the limit lies above it by three times their median deviation, or by --percent, whichever is more. A night with a
+step that was not observed has no flow. Exit code 1 if the last night with a flow is an alarm.
 
 Examples:
   screenline utility nights north --last 60d
@@ -52,44 +57,48 @@ pub async fn run(args: NightsArgs, console: &Console) -> anyhow::Result<ExitCode
 async fn nights(args: &NightsArgs, url: &str, console: &Console) -> anyhow::Result<ExitCode> {
     let tables = Tables::open(url, "screenline-utility").await?;
     let period = args.period.of(&tables.zone, Timestamp::now())?;
-    let meters = args.zone.meters(&tables, &period).await?;
+    let meters = args.zone.meters(&tables, &period, &[Role::Inlet]).await?;
     let flowing: Vec<&Meter> = meters.iter().filter(|meter| meter.role != Role::Customer).collect();
+    let step = flowing.iter().map(|meter| step_s(&meter.series)).max().unwrap_or(HOUR_S);
     ensure!(
-        flowing.iter().any(|meter| meter.role == Role::Inlet),
-        "zone {} has no inlet: what comes in is not known",
+        step <= HOUR_S,
+        "an inlet, an export or a tank of zone {} says totals of {step} s: a night flow needs an hour at most",
         args.zone.zone
     );
-    let widest = flowing.iter().map(|meter| step_s(&meter.series)).max().unwrap_or(3_600);
-    ensure!(
-        widest <= 3_600,
-        "an inlet, an export or a tank of zone {} is read every {widest} s: a night flow needs an hour at least",
-        args.zone.zone
-    );
-    let (mut all, mut steps) = (Vec::new(), None);
-    let take = |meter: &Meter, of: &zone::Steps, amounts: Vec<Option<f64>>| {
-        all.push((meter.role, amounts));
-        steps.get_or_insert_with(|| of.clone());
-    };
-    amounts(&tables, &flowing, &period, widest, console, take).await?;
+    let from = Time::from_micros(Time::from(period.start).micros() - BACK);
+    let steps = Steps::of_days(&(from..period.end.into()), step, &tables.zone)?;
+    let mut all = Vec::new();
+    amounts(&tables, &flowing, &steps, zone::observed, console, |_, amounts| all.push(amounts)).await?;
     let rule =
         NightRule { nights: args.in_a_row.into(), percent: args.percent.into(), ..NightRule::default() };
-    let nights = steps.map_or_else(Vec::new, |steps| {
-        zone::nights(&steps, &zone::net_inflow(&all, steps.spans.len()), rule)
-    });
+    let first = tables.zone.to_datetime(period.start).date();
+    let mut nights = zone::nights(&steps, &zone::net_inflow(&steps, &all), rule);
+    nights.retain(|night| first <= night.night);
     let alarms = nights.iter().filter(|night| night.is_alarm).count();
+    let judged = nights.iter().filter(|night| night.flow.is_some() && night.limit.is_some()).count();
+    let is_alarm = nights.iter().rev().find(|night| night.flow.is_some()).is_some_and(|night| night.is_alarm);
     let rows = Rows(nights.iter().map(row).collect());
+    let (paint, unit) = (Paint::of_stdout(), format!("{}/h", meters[0].series.unit));
     match args.json {
-        true => {
-            let unit = format!("{}/h", meters[0].series.unit);
+        true => println!(
+            "{}",
+            json!({
+                "zone": args.zone.zone, "unit": unit, "judged": judged, "alarms": alarms, "nights": rows.json(),
+            })
+        ),
+        false => {
+            print!("{}", rows.text(paint, &tables.zone, &[]));
             println!(
                 "{}",
-                json!({"zone": args.zone.zone, "unit": unit, "alarms": alarms, "nights": rows.json()})
+                paint.dim(&format!("  flows in {unit}; {judged} of {} nights could be judged", nights.len()))
             );
         }
-        false => print!("{}", rows.text(Paint::of_stdout(), &tables.zone, &[])),
     }
-    Ok(if alarms == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if is_alarm { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
+
+/// The baseline needs 28 nights, some of which may be missing.
+const BACK: i64 = 35 * 24 * HOUR;
 
 fn row(night: &Night) -> Row {
     vec![
