@@ -246,7 +246,8 @@ fn row(settled: &Settled, series: &Series, flow: Option<f64>) -> Row {
         Kind::Event => {
             let volume = traffic::volume(settled, series.kind);
             let occupancy = traffic::occupancy(settled, measured_s);
-            numbers(&[("volume", volume), ("flow", flow), ("occupancy", occupancy)]);
+            let headway = flow.and_then(traffic::headway_s);
+            numbers(&[("volume", volume), ("flow", flow), ("headway_s", headway), ("occupancy", occupancy)]);
             numbers(&speeds());
         }
         Kind::Total | Kind::Delta => {

@@ -123,7 +123,11 @@ impl Observed {
             history::read(client, registry, &series, &steps, take).await?;
             for station in some {
                 let at = |bucket: usize| station.measured(|series| settled.get(&series.id)?.get(bucket));
-                measured.push((0..steps.len()).map(at).collect());
+                let mut of_station: Vec<Measured> = (0..steps.len()).map(at).collect();
+                let free =
+                    roads.segments.get(&station.segment).and_then(|segment| segment.free_flow_speed_kmh);
+                road::single_loops(&mut of_station, station.counts.len(), free);
+                measured.push(of_station);
             }
             console.status(&format!("{} of {} stations", measured.len(), roads.stations.len()));
         }

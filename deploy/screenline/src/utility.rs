@@ -87,7 +87,7 @@ impl ZoneArgs {
         let flows = uncounted.iter().filter(|(role, _)| *role != Role::Customer);
         let flows: Vec<String> = flows.map(|(role, sensor)| format!("{role} {sensor}")).collect();
         ensure!(
-            flows.is_empty(),
+            flows.is_empty() || !needed.contains(&Role::Inlet),
             "{} of zone {zone} counts no {metric}: give it a register or totals, say which with --metric, or take its role away",
             flows.join(", ")
         );

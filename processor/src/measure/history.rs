@@ -19,6 +19,8 @@ use crate::{
 
 /// A neighbour further away is not looked for, whatever `max_gap` says.
 const REACH_MAX: i64 = 7 * 24 * HOUR;
+/// Sensors do not speak more often, as a rule.
+const SECOND: i64 = 1_000_000;
 /// Buckets of series that are held at once, with the states they are made of: some 400 bytes each.
 const CELLS_MAX: usize = 500_000;
 
@@ -37,7 +39,7 @@ pub async fn read(
 ) -> Result<(), StoreError> {
     let reach = series.iter().map(reach).max().unwrap_or(0);
     let whole = steps.spans.last().map_or(0, |last| last.end.micros() - steps.spans[0].start.micros());
-    let narrow = steps.level().map_or(0, |level| whole / level_micros(level));
+    let narrow = whole / steps.level().map_or_else(|| steps.grain().max(SECOND), level_micros);
     let cells = steps.len() + usize::try_from(narrow + 2 * reach / FIVE_MINUTES).unwrap_or(CELLS_MAX);
     let at_once = (CELLS_MAX / cells.max(1)).max(1);
     for (chunk, some) in series.chunks(at_once).enumerate() {

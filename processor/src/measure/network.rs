@@ -103,10 +103,13 @@ fn segment(row: &Row) -> Segment {
 /// Detectors no further apart are one station.
 const PLACE_M: f64 = 10.0;
 
+/// The lanes of a station, and when each was taken.
+type Lanes = Vec<(i32, Range<Time>)>;
+
 /// Sensors that stand side by side, one a lane, are one station. Where one has no offset, only lanes that differ say that
 /// they stand side by side, and not one behind the other. A sensor whose metrics name directions (`.dir1`) is a station of each.
 fn stations(standing: impl Iterator<Item = Standing>) -> Vec<Station> {
-    let mut stations: Vec<(Station, Option<f64>, Vec<i32>)> = Vec::new();
+    let mut stations: Vec<(Station, Option<f64>, Lanes)> = Vec::new();
     for Standing { segment, direction, offset_m, lane, sensor, valid, series } in standing {
         let mut directions: BTreeMap<Option<String>, Vec<(String, Series)>> = BTreeMap::new();
         for (metric, series) in series {
@@ -118,8 +121,11 @@ fn stations(standing: impl Iterator<Item = Standing>) -> Vec<Station> {
                 let mounted = series.into_iter().map(|series| Mounted { series, valid: valid.clone() });
                 mounted.collect::<Vec<_>>()
             });
-            let beside = |(known, at, lanes): &&mut (Station, Option<f64>, Vec<i32>)| {
-                let apart = lane.is_none_or(|lane| !lanes.contains(&lane));
+            let beside = |(known, at, lanes): &&mut (Station, Option<f64>, Lanes)| {
+                // Who takes the place of another stands in the same lane, but later.
+                let meets = |other: &Range<Time>| other.start < valid.end && valid.start < other.end;
+                let apart =
+                    lane.is_none_or(|lane| !lanes.iter().any(|(other, at)| *other == lane && meets(at)));
                 let near = match at.zip(offset_m) {
                     Some((one, other)) => (one - other).abs() <= PLACE_M && apart,
                     None => *at == offset_m && lane.is_some() && !lanes.is_empty() && apart,
@@ -134,13 +140,14 @@ fn stations(standing: impl Iterator<Item = Standing>) -> Vec<Station> {
                 known.counts.extend(counts);
                 known.speeds.extend(speeds);
                 known.occupancies.extend(occupancies);
-                lanes.extend(lane);
+                lanes.extend(lane.map(|lane| (lane, valid.clone())));
             } else {
                 let (segment, sensors) = (segment.clone(), vec![sensor.clone()]);
                 let offset = offset_m.unwrap_or(0.0);
                 let station =
                     Station { segment, direction, offset_m: offset, sensors, counts, speeds, occupancies };
-                stations.push((station, offset_m, lane.into_iter().collect()));
+                let lanes = lane.map(|lane| (lane, valid.clone())).into_iter().collect();
+                stations.push((station, offset_m, lanes));
             }
         }
     }

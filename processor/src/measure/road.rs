@@ -132,6 +132,28 @@ pub struct Measured {
     pub occupancy: Option<f64>,
     /// From 0 to 1, where anything says it.
     pub coverage: Option<f64>,
+    /// `speed` follows from flow and occupancy: see [`single_loops`].
+    pub is_estimated: bool,
+}
+
+/// Of a vehicle on a loop, in metres, where a station says nothing better: 22 ft (PeMS).
+const EFFECTIVE_LENGTH_M: f64 = 6.7;
+
+/// Estimates the speeds of a station of so many lanes that counts and measures occupancy, but no speed: by the effective
+/// length of its own vehicles, where the speed in free flow is known.
+pub fn single_loops(measured: &mut [Measured], lanes: usize, free_flow_speed: Option<f64>) {
+    if lanes == 0 || measured.iter().any(|bucket| bucket.speed.is_some()) {
+        return;
+    }
+    let flow = |bucket: &Measured| Some((bucket.flow? / lanes as f64, bucket.occupancy?));
+    let intervals: Vec<(f64, f64)> = measured.iter().filter_map(flow).collect();
+    let own = free_flow_speed.and_then(|free| traffic::effective_length_m(&intervals, free));
+    let length_m = own.unwrap_or(EFFECTIVE_LENGTH_M);
+    for bucket in measured {
+        bucket.speed = flow(bucket)
+            .and_then(|(flow, occupancy)| traffic::speed_of_single_loop(flow, occupancy, length_m));
+        bucket.is_estimated = bucket.speed.is_some();
+    }
 }
 
 /// What a segment did in a bucket: the mean of its stations, each of which speaks of an equal share of the length.
@@ -144,6 +166,10 @@ pub struct Conditions {
     pub coverage: Option<f64>,
     /// Vehicles a kilometre and lane.
     pub density: Option<f64>,
+    /// As passenger cars, where classes are known.
+    pub passenger_cars: Option<f64>,
+    /// Some of `speed`, and of what is made of it, is estimated from occupancies.
+    pub is_estimated: bool,
     pub travel_time_index: Option<f64>,
     pub level_of_service: Option<char>,
     /// Where the segment has a length, and its vehicles a speed.
@@ -190,6 +216,8 @@ impl Conditions {
             occupancy: mean(|one| one.occupancy),
             coverage: mean(|one| one.coverage),
             density,
+            passenger_cars: volume.filter(|_| 0.0 < vehicles).map(|volume| volume * heavy),
+            is_estimated: stations.iter().any(|one| one.is_estimated),
             travel_time_index: speed.zip(reference).map(|(v, free)| traffic::travel_time_index(v, free)),
             level_of_service,
             travel: segment.length_m.and_then(|length_m| share(length_m / 1_000.0)),
@@ -229,7 +257,7 @@ pub fn pairs(segments: &BTreeMap<String, Segment>, stations: &[Station]) -> Vec<
         let mut ahead = along.filter(|at| beyond.is_none_or(|offset_m| offset_m < stations[*at].offset_m));
         ahead.find(|at| &stations[*at].direction == direction)
     };
-    let mut pairs = Vec::new();
+    let mut pairs: Vec<Pair> = Vec::new();
     for (upstream, station) in stations.iter().enumerate() {
         let direction = &station.direction;
         let of_segment = segments.get(&station.segment).and_then(|segment| segment.direction.as_ref());
@@ -260,6 +288,7 @@ pub fn pairs(segments: &BTreeMap<String, Segment>, stations: &[Station]) -> Vec<
             }
         }
     }
+    pairs.retain(|pair| pair.distance_km <= NEAR_KM);
     pairs
 }
 
@@ -316,7 +345,6 @@ pub fn congestion(
     };
     let mut found: Vec<Congestion> = Vec::new();
     for pair in pairs {
-        let mut seen: Option<usize> = None;
         for at in 0..intervals {
             let window = (at + 1).saturating_sub(rule.of.max(BOTTLENECK_OF))..at + 1;
             let ends = |at: usize| (speed(pair.upstream, at), speed(pair.downstream, at));
@@ -327,7 +355,8 @@ pub fn congestion(
             let mut slow = window.clone().filter(|at| traffic::is_slow_before_fast(ends(*at)));
             let (first, last) = (slow.next().unwrap_or(at), slow.next_back().unwrap_or(at));
             let queue = queue(pair.upstream, &window);
-            match found.last_mut().filter(|_| seen.is_some_and(|seen| seen + 1 == at)) {
+            // One that holds on with a pause goes on.
+            match found.last_mut().filter(|known| known.pair == *pair && first <= known.last + 1) {
                 Some(known) => {
                     known.last = last;
                     known.queue = [known.queue, queue]
@@ -337,7 +366,6 @@ pub fn congestion(
                 }
                 None => found.push(Congestion { first, last, pair: *pair, queue }),
             }
-            seen = Some(at);
         }
     }
     found.sort_by_key(|congestion| (congestion.first, congestion.pair.upstream));
@@ -363,10 +391,12 @@ pub fn incidents(pairs: &[Pair], occupancies: &[Vec<Option<f64>>], rule: Califor
     for pair in pairs {
         let mut state = rule;
         let mut open: Option<usize> = None;
+        let is_silent =
+            |at: usize| [pair.upstream, pair.downstream].iter().any(|end| occupancy(*end, at).is_none());
         for at in 0..minutes {
             match state.next(occupancy(pair.upstream, at), occupancy(pair.downstream, at)) {
                 // What was not observed goes on without being said.
-                Incident::Declared if occupancy(pair.upstream, at).is_none() => {}
+                Incident::Declared if is_silent(at) => {}
                 Incident::Declared => match open {
                     Some(known) => alarms[known].last = at,
                     None => {
@@ -454,6 +484,26 @@ mod tests {
         let behind = (0..30).map(|at| Some(if (10..20).contains(&at) { 5.0 } else { 11.0 })).collect();
         let alarms = incidents(&[pair], &[before, behind], California::default());
         assert_eq!(alarms, [Alarm { first: 10, last: 19, pair }]);
+    }
+
+    #[test]
+    fn a_loop_without_a_speed_has_an_estimated_one() {
+        let at = |flow: f64, occupancy: f64| Measured {
+            flow: Some(flow),
+            occupancy: Some(occupancy),
+            ..Measured::default()
+        };
+        // Two lanes at 100 km/h, vehicles 5 m long with the loop: 1 % for 200 vehicles an hour and lane. 12 % for 600 are a
+        // quarter as fast.
+        let mut free: Vec<Measured> = (1..10).map(f64::from).map(|busy| at(400.0 * busy, busy)).collect();
+        free.push(at(1_200.0, 12.0));
+        let mut known = free.clone();
+        single_loops(&mut free, 2, Some(100.0));
+        let speeds: Vec<f64> = [0, 9].map(|at| free[at].speed.unwrap().round()).into();
+        assert_eq!((speeds, free[0].is_estimated), (vec![100.0, 25.0], true));
+        known[0].speed = Some(90.0);
+        single_loops(&mut known, 2, Some(100.0));
+        assert_eq!((known[1].speed, known[0].is_estimated), (None, false));
     }
 
     #[test]

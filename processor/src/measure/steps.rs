@@ -53,7 +53,7 @@ impl Steps {
             Width::Days => Self::of_days(period, 86_400, zone),
             Width::Micros(micros) => {
                 let (mut at, mut spans) = (period.start.floor(micros), Vec::new());
-                while at < period.end {
+                while at < period.end && spans.len() <= STEPS_MAX {
                     let end = Time::from_micros(at.micros() + micros);
                     spans.push(at..end);
                     at = end;

@@ -74,7 +74,10 @@ pub fn amount(settled: &Settled, kind: Kind) -> Option<f64> {
         Kind::Counter => settled.counted.map(|counted| counted.to_f64()),
         // Without a heartbeat, passages are all that is known.
         Kind::Event if settled.covered == 0 => traffic::volume(settled, kind),
-        _ => traffic::volume(settled, kind).filter(|_| OBSERVED_LEAST <= settled.coverage()),
+        // On a day of 23 hours, totals of 24 begin on the day before: then that day has two.
+        _ => traffic::volume(settled, kind).filter(|_| {
+            OBSERVED_LEAST <= settled.coverage() && settled.observed_s() <= settled.seconds() / OBSERVED_LEAST
+        }),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
 An incident lies between two neighbouring stations where occupancy is high before and has fallen behind, in minutes: by at
 least --t1 points, by the share --t2 of the upstream one, and downstream by the share --t3 within two minutes; it is declared
 in the next minute (Payne and Tignor 1978), and over when the share is below --t2 again. `to` is the last minute in which it
-was seen. Stations that say occupancies less often than every minute are left out.
+was seen. Stations whose intervals of occupancies do not divide a minute are left out.
 
 Examples:
   screenline traffic incidents --last 6h

@@ -24,7 +24,7 @@ use crate::{
 A bottleneck lies between two neighbouring stations where it is slow before (below 64 km/h) and 32 km/h faster behind, in 5
 of 7 intervals of five minutes (Caltrans' PeMS): from the first of these intervals to the last one. Its queue, at its longest,
 reaches against the traffic over every station that is below a share of its segment's free_flow_speed_kmh, else of its
-speed_limit_kmh; without either it is empty. Stations that say speeds less often than every five minutes are left out.
+speed_limit_kmh; without either it is empty. Stations whose intervals of speeds do not divide five minutes are left out.
 
 Examples:
   screenline traffic queues --last 24h

@@ -21,7 +21,8 @@ use crate::{
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Delay and level of service are measured by the segment's free_flow_speed_kmh, else by its speed_limit_kmh; without either
-they are empty. On motorways and trunk roads the level is one of density (lanes), elsewhere one of speed.
+they are empty. On motorways and trunk roads the level is one of density (lanes), elsewhere one of speed. A station that
+counts and measures occupancy, but no speed, has an estimated one (single loop, g-factor): `estimated` says so.
 
 Examples:
   screenline traffic segments --last 1h
@@ -119,8 +120,10 @@ fn said(conditions: &Conditions) -> Row {
     vec![
         ("coverage", Cell::Share(coverage)),
         ("volume", Cell::Number(volume)),
+        ("pcu", Cell::Number(conditions.passenger_cars)),
         ("flow", Cell::Number(flow)),
         ("speed", Cell::Number(speed)),
+        ("estimated", Cell::Flag(conditions.is_estimated)),
         ("occupancy", Cell::Number(occupancy)),
         ("density", Cell::Number(density)),
         ("tti", Cell::Number(travel_time_index)),

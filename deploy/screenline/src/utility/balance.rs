@@ -1,14 +1,12 @@
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
-use jiff::Timestamp;
-use processor::{
-    measure::{
-        Steps,
-        utility::Balance,
-        zone::{self, Amounts, Day, Ledger, Meter, Role},
-    },
-    model::{Time, bucket::HOUR},
+use jiff::{SignedDuration, Timestamp};
+use processor::measure::{
+    Steps,
+    utility::Balance,
+    zone::{self, Amounts, Day, Ledger, Meter, Role},
 };
 use serde_json::json;
 
@@ -51,15 +49,15 @@ pub async fn run(args: BalanceArgs, console: &Console) -> anyhow::Result<ExitCod
 async fn balance(args: &BalanceArgs, url: &str, console: &Console) -> anyhow::Result<ExitCode> {
     let tables = Tables::open(url, "screenline-utility").await?;
     let period = args.period.of(&tables.zone, Timestamp::now())?;
-    let meters = args.zone.meters(&tables, &period, &[Role::Inlet, Role::Customer]).await?;
     // A register that stuck before the period is known by how it counted before.
-    let from = Time::from_micros(Time::from(period.start).micros() - BACK);
+    let from = period.start.checked_sub(BACK).context("a period that long ago")?;
+    let meters = args.zone.meters(&tables, &(from..period.end), &[Role::Inlet, Role::Customer]).await?;
     let mut steps: Vec<u32> = meters.iter().map(|meter| step_s(&meter.series)).collect();
     steps.sort_unstable();
     steps.dedup();
     let mut ledger = Ledger::default();
     for step in steps {
-        let steps = Steps::of_days(&(from..period.end.into()), step, &tables.zone)?;
+        let steps = Steps::of_days(&(from.into()..period.end.into()), step, &tables.zone)?;
         let group: Vec<&Meter> = meters.iter().filter(|meter| step_s(&meter.series) == step).collect();
         let take = |_: &Meter, amounts: Amounts| ledger.add(&steps, &amounts);
         amounts(&tables, &group, &steps, zone::amount, console, take).await?;
@@ -81,7 +79,7 @@ async fn balance(args: &BalanceArgs, url: &str, console: &Console) -> anyhow::Re
 }
 
 /// How far back days are looked at for an estimate.
-const BACK: i64 = 7 * 24 * HOUR;
+const BACK: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 fn row(day: &Day) -> Row {
     let balance = day.balance();

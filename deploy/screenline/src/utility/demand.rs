@@ -2,7 +2,7 @@ use std::{ops::Range, process::ExitCode};
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use jiff::{Timestamp, civil::Date};
+use jiff::{SignedDuration, Timestamp, civil::Date};
 use processor::{
     measure::{Settled, Steps, history, utility, zone},
     model::{MetricName, Series},
@@ -82,29 +82,36 @@ async fn demand(args: &DemandArgs, url: &str) -> anyhow::Result<ExitCode> {
         read_s(&active),
         if step <= 3_600 { "1h" } else { "12h" }
     );
-    let steps =
-        |seconds: u32| Steps::of_days(&(period.start.into()..period.end.into()), seconds, &tables.zone);
-    let steps_of = steps(step)?;
+    // A window of the last evening reaches into the next day.
+    let until =
+        period.end.checked_add(SignedDuration::from_secs(args.block.into())).context("a time that far")?;
+    let steps_of = Steps::of_days(&(period.start.into()..until.into()), step, &tables.zone)?;
     let active = sums(&tables, &active, &steps_of).await?;
-    // Of reactive energy only days are asked for, however often it is read.
-    let days = steps(86_400)?;
+    // Of reactive energy only whole days are asked for.
+    let hourly = 3_600.max(read_s(&lagging)).max(read_s(&leading));
+    let days = Steps::of_days(&(period.start.into()..period.end.into()), hourly, &tables.zone)?;
     let lagging = sums(&tables, &lagging, &days).await?;
     let leading = sums(&tables, &leading, &days).await?;
-    let row = |(day, (date, of_day)): (usize, &(Date, Range<usize>))| {
+    let daily = |amounts: &[Option<f64>], steps: &Range<usize>| {
+        (!amounts.is_empty()).then(|| amounts[steps.clone()].iter().copied().sum::<Option<f64>>())
+    };
+    let row = |(of_day, hours): (&LocalDay, &LocalDay)| {
+        let ((date, of_day), (_, hours)) = (of_day, hours);
         let window = (args.block / step) as usize;
         let sliding = of_day.start..(of_day.end + window - 1).min(active.len());
         let energies = Energies {
             active: &active[of_day.clone()],
             sliding: &active[sliding],
-            lagging: lagging.get(day).copied(),
-            leading: leading.get(day).copied(),
+            lagging: daily(&lagging, hours),
+            leading: daily(&leading, hours),
             step_s: f64::from(step),
             window,
         };
         let begins = |at: usize| steps_of.clock(of_day.start + at).strftime("%H:%M").to_string();
         energies.row(*date, begins)
     };
-    let (rows, paint) = (Rows(steps_of.days().iter().enumerate().map(row).collect()), Paint::of_stdout());
+    let (rows, paint) =
+        (Rows(steps_of.days().iter().zip(days.days()).map(row).collect()), Paint::of_stdout());
     let energy = &*chosen[0].series.unit;
     let power = energy.strip_suffix(".h").map_or_else(|| format!("{energy}/h"), str::to_owned);
     match args.json {
@@ -120,6 +127,9 @@ async fn demand(args: &DemandArgs, url: &str) -> anyhow::Result<ExitCode> {
     }
     Ok(ExitCode::SUCCESS)
 }
+
+/// A day and its steps.
+type LocalDay = (Date, Range<usize>);
 
 /// What some series counted together in each step; nothing where one of them was silent. None where there are none.
 async fn sums(tables: &Tables, series: &[Series], steps: &Steps) -> anyhow::Result<Vec<Option<f64>>> {

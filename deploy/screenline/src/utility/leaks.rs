@@ -2,9 +2,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 use jiff::{Timestamp, ToSpan, civil::Date};
-use processor::measure::{
-    Steps, utility,
-    zone::{self, Amounts, Meter, Role},
+use processor::{
+    measure::{
+        Steps, utility,
+        zone::{self, Amounts, Meter, Role},
+    },
+    model::Time,
 };
 use serde_json::json;
 
@@ -51,10 +54,15 @@ async fn leaks(args: &LeaksArgs, url: &str, console: &Console) -> anyhow::Result
     let midnight = |day: Date| day.to_zoned(tables.zone.clone()).map(|zoned| zoned.timestamp());
     let period = midnight(day)?..midnight(day.checked_add(1.day())?)?;
     let meters = args.zone.meters(&tables, &period, &[Role::Customer]).await?;
-    let customers: Vec<&Meter> = meters.iter().filter(|meter| meter.role == Role::Customer).collect();
+    let mut customers: Vec<&Meter> = meters.iter().filter(|meter| meter.role == Role::Customer).collect();
+    let whole =
+        |meter: &Meter| meter.valid.start <= period.start.into() && Time::from(period.end) <= meter.valid.end;
     let hourly =
-        |meter: &&&Meter| meter.series.interval_s.is_some_and(|seconds| HOUR_S.is_multiple_of(seconds));
-    let judged: Vec<&Meter> = customers.iter().filter(hourly).copied().collect();
+        |meter: &Meter| meter.series.interval_s.is_some_and(|seconds| HOUR_S.is_multiple_of(seconds));
+    let judged: Vec<&Meter> =
+        customers.iter().copied().filter(|meter| whole(meter) && hourly(meter)).collect();
+    // One that was exchanged in the day is there twice.
+    customers.dedup_by_key(|meter| &meter.sensor);
     let steps = Steps::of_days(&(period.start.into()..period.end.into()), HOUR_S, &tables.zone)?;
     let (mut rows, mut unjudged) = (Vec::new(), customers.len() - judged.len());
     let take = |meter: &Meter, Amounts { of_step: hours, .. }: Amounts| {

@@ -1,15 +1,12 @@
 use std::process::ExitCode;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use clap::Args;
-use jiff::Timestamp;
-use processor::{
-    measure::{
-        Steps,
-        utility::{Night, NightRule},
-        zone::{self, Meter, Role},
-    },
-    model::{Time, bucket::HOUR},
+use jiff::{SignedDuration, Timestamp};
+use processor::measure::{
+    Steps,
+    utility::{Night, NightRule},
+    zone::{self, Meter, Role},
 };
 use serde_json::json;
 
@@ -57,7 +54,9 @@ pub async fn run(args: NightsArgs, console: &Console) -> anyhow::Result<ExitCode
 async fn nights(args: &NightsArgs, url: &str, console: &Console) -> anyhow::Result<ExitCode> {
     let tables = Tables::open(url, "screenline-utility").await?;
     let period = args.period.of(&tables.zone, Timestamp::now())?;
-    let meters = args.zone.meters(&tables, &period, &[Role::Inlet]).await?;
+    // Nights before have the meters of their time.
+    let from = period.start.checked_sub(BACK).context("a period that long ago")?;
+    let meters = args.zone.meters(&tables, &(from..period.end), &[Role::Inlet]).await?;
     let flowing: Vec<&Meter> = meters.iter().filter(|meter| meter.role != Role::Customer).collect();
     let step = flowing.iter().map(|meter| step_s(&meter.series)).max().unwrap_or(HOUR_S);
     ensure!(
@@ -65,8 +64,7 @@ async fn nights(args: &NightsArgs, url: &str, console: &Console) -> anyhow::Resu
         "an inlet, an export or a tank of zone {} says totals of {step} s: a night flow needs an hour at most",
         args.zone.zone
     );
-    let from = Time::from_micros(Time::from(period.start).micros() - BACK);
-    let steps = Steps::of_days(&(from..period.end.into()), step, &tables.zone)?;
+    let steps = Steps::of_days(&(from.into()..period.end.into()), step, &tables.zone)?;
     let mut all = Vec::new();
     amounts(&tables, &flowing, &steps, zone::observed, console, |_, amounts| all.push(amounts)).await?;
     let rule =
@@ -98,7 +96,7 @@ async fn nights(args: &NightsArgs, url: &str, console: &Console) -> anyhow::Resu
 }
 
 /// The baseline needs 28 nights, some of which may be missing.
-const BACK: i64 = 35 * 24 * HOUR;
+const BACK: SignedDuration = SignedDuration::from_hours(35 * 24);
 
 fn row(night: &Night) -> Row {
     vec![
