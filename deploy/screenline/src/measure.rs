@@ -248,7 +248,12 @@ fn row(settled: &Settled, series: &Series, flow: Option<f64>) -> Row {
             let occupancy = traffic::occupancy(settled, measured_s);
             let headway = flow.and_then(traffic::headway_s);
             numbers(&[("volume", volume), ("flow", flow), ("headway_s", headway), ("occupancy", occupancy)]);
+            numbers(&[("pcu", traffic::passenger_cars(state, traffic::pcu))]);
             numbers(&speeds());
+            let passages = state.detail.as_ref().and_then(|detail| detail.passages.as_ref());
+            let classes = passages.map(|passages| &passages.classes).into_iter().flatten();
+            let classes = classes.map(|(class, count)| (class.to_string(), *count)).collect();
+            row.push(("classes", Cell::Classes(classes)));
         }
         Kind::Total | Kind::Delta => {
             let sum = traffic::volume(settled, series.kind);

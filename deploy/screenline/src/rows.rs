@@ -1,5 +1,7 @@
 //! Rows of named cells: a table for people, objects for scripts.
 
+use std::collections::BTreeMap;
+
 use jiff::{civil::Date, tz::TimeZone};
 use processor::model::Time;
 use serde_json::{Map, Value};
@@ -17,6 +19,8 @@ pub enum Cell {
     /// From 0 to 1.
     Share(Option<f64>),
     Flag(bool),
+    /// How many of each.
+    Classes(BTreeMap<String, i64>),
 }
 
 impl Cell {
@@ -32,6 +36,9 @@ impl Cell {
             Cell::Count(count) => (*count).into(),
             Cell::Number(number) | Cell::Share(number) => (*number).into(),
             Cell::Flag(flag) => (*flag).into(),
+            Cell::Classes(classes) => {
+                classes.iter().map(|(class, count)| (class.clone(), Value::from(*count))).collect()
+            }
         }
     }
 
@@ -48,6 +55,11 @@ impl Cell {
             }
             Cell::Share(Some(share)) => percent(*share),
             Cell::Flag(flag) => if *flag { "yes" } else { "" }.to_owned(),
+            Cell::Classes(classes) => {
+                let each: Vec<String> =
+                    classes.iter().map(|(class, count)| format!("{class} {count}")).collect();
+                each.join(", ")
+            }
         }
     }
 

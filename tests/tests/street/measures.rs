@@ -229,6 +229,7 @@ mod scenarios {
         ensure!(of("volume") == json!([3.0, 0.0, 0.0, null]), "{}", of("volume"));
         ensure!(of("coverage") == json!([1.0, 1.0, 0.3, null]), "{}", of("coverage"));
         ensure!(of("flow") == json!([36.0, 0.0, 0.0, null]), "{}", of("flow"));
+        ensure!(buckets[0]["classes"] == json!({"car": 3}) && buckets[0]["pcu"] == 3.0, "{said}");
         let minutes = ["--width", "1m", "--from", "2024-01-01T00:00:00Z", "--to", "2024-01-01T00:05:00Z"];
         let said = command::json(
             city.workplace(),
