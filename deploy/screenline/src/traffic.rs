@@ -172,6 +172,11 @@ impl NetworkArgs {
     fn wants(&self, segment: &str) -> bool {
         self.segments.is_empty() || self.segments.iter().any(|id| id == segment)
     }
+
+    /// Whether one of two neighbouring stations stands on what is asked for.
+    fn wants_pair(&self, roads: &Roads, pair: &Pair) -> bool {
+        [pair.upstream, pair.downstream].iter().any(|station| self.wants(&roads.stations[*station].segment))
+    }
 }
 
 /// Buckets of series that are held at once: 400 bytes each.

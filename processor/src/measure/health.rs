@@ -25,14 +25,14 @@ use crate::{
 
 /// A detector: the series that its verdict is made of.
 #[derive(Clone, Debug)]
-pub struct Detector {
-    pub sensor: String,
+struct Detector {
+    sensor: String,
     /// Of its volume.
-    pub metric: String,
-    pub volume: Series,
-    pub occupancy: Option<Series>,
+    metric: String,
+    volume: Series,
+    occupancy: Option<Series>,
     /// Where it is of one lane: the lengths of vehicles follow from it.
-    pub speed: Option<Series>,
+    speed: Option<Series>,
 }
 
 /// What is wrong with a sensor, and since when.
@@ -234,10 +234,7 @@ async fn of_detectors(
 }
 
 /// The verdict on each of some detectors for a local day.
-///
-/// # Errors
-/// The database cannot be read.
-pub async fn day(
+async fn day(
     client: &Client,
     detectors: &[Detector],
     day: Date,
@@ -245,13 +242,9 @@ pub async fn day(
 ) -> Result<Vec<Health>, StoreError> {
     let (start, end) = (inspection.at(day, HOURS.0)?, inspection.at(day, HOURS.1)?);
     let seconds = (end.micros() - start.micros()) as f64 / 1e6;
-    let series = || {
-        let of = |detector: &'_ Detector| {
-            [Some(detector.volume.clone()), detector.occupancy.clone(), detector.speed.clone()]
-        };
-        detectors.iter().flat_map(of).flatten()
-    };
-    let ids: Vec<SeriesId> = series().map(|series| series.id).collect();
+    let series = detectors.iter().flat_map(|d| [Some(&d.volume), d.occupancy.as_ref(), d.speed.as_ref()]);
+    let known: HashMap<SeriesId, &Series> = series.flatten().map(|series| (series.id, series)).collect();
+    let ids: Vec<SeriesId> = known.keys().copied().collect();
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -259,7 +252,6 @@ pub async fn day(
     // Readings carry the end of their interval.
     let after = |time: Time| Time::from_micros(time.micros() + 1);
     tables::read_facts(client, after(start), after(end), Some(&ids), &mut facts).await?;
-    let known: HashMap<SeriesId, Series> = series().map(|series| (series.id, series)).collect();
     let mut by_series: HashMap<SeriesId, Vec<(Time, f64)>> = HashMap::new();
     for tables::Fact { series, time, value, quality, .. } in facts {
         let Some(seen) = known.get(&series).map(|series| series.view(time, value, quality)) else { continue };

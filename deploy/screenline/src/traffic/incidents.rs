@@ -93,10 +93,6 @@ fn percent(text: &str) -> Result<f64, String> {
 
 fn rows(observed: &Observed, pairs: &[Pair], rule: California, network: &NetworkArgs) -> Rows {
     let Observed { roads, steps, .. } = observed;
-    let wanted = |alarm: &Alarm| {
-        let ends = [alarm.pair.upstream, alarm.pair.downstream];
-        ends.iter().any(|station| network.wants(&roads.stations[*station].segment))
-    };
     let row = |Alarm { first, last, pair }: Alarm| {
         let (before, behind) = (&roads.stations[pair.upstream], &roads.stations[pair.downstream]);
         vec![
@@ -110,5 +106,5 @@ fn rows(observed: &Observed, pairs: &[Pair], rule: California, network: &Network
         ]
     };
     let found = road::incidents(pairs, &observed.each(|bucket| bucket.occupancy), rule);
-    Rows(found.into_iter().filter(wanted).map(row).collect())
+    Rows(found.into_iter().filter(|alarm| network.wants_pair(roads, &alarm.pair)).map(row).collect())
 }

@@ -80,10 +80,6 @@ fn rows(observed: &Observed, pairs: &[Pair], rule: QueueRule, network: &NetworkA
     let free = |segment: &String| roads.segments.get(segment)?.reference_speed();
     let references: Vec<Option<f64>> = roads.stations.iter().map(|station| free(&station.segment)).collect();
     let found = road::congestion(pairs, &observed.each(|bucket| bucket.speed), &references, rule);
-    let wanted = |found: &Congestion| {
-        let ends = [found.pair.upstream, found.pair.downstream];
-        ends.iter().any(|station| network.wants(&roads.stations[*station].segment))
-    };
     let row = |found: Congestion| {
         let (head, ahead) = (&roads.stations[found.pair.upstream], &roads.stations[found.pair.downstream]);
         vec![
@@ -98,5 +94,5 @@ fn rows(observed: &Observed, pairs: &[Pair], rule: QueueRule, network: &NetworkA
             ("queue_km", Cell::Number(found.queue.map(|(_, km)| km))),
         ]
     };
-    Rows(found.into_iter().filter(wanted).map(row).collect())
+    Rows(found.into_iter().filter(|found| network.wants_pair(roads, &found.pair)).map(row).collect())
 }
