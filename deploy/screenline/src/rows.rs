@@ -124,6 +124,8 @@ impl Rows {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -132,10 +134,8 @@ mod tests {
             vec![("sensor", Cell::text("a")), ("volume", Cell::Number(volume)), ("to", Cell::Count(1))]
         };
         let rows = Rows(vec![row(Some(1.5)), row(None)]);
-        assert_eq!(
-            rows.json().to_string(),
-            r#"[{"sensor":"a","to":1,"volume":1.5},{"sensor":"a","to":1,"volume":null}]"#
-        );
+        let object = |volume: Value| json!({"sensor": "a", "volume": volume, "to": 1});
+        assert_eq!(rows.json(), json!([object(json!(1.5)), object(Value::Null)]));
         assert_eq!(
             rows.text(Paint::PLAIN, &TimeZone::UTC, &["to"]),
             "  sensor  volume\n  a          1.5\n  a\n"
