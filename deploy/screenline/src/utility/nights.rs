@@ -60,8 +60,8 @@ async fn nights(args: &NightsArgs, url: &str, console: &Console) -> anyhow::Resu
     let flowing: Vec<&Meter> = meters.iter().filter(|meter| meter.role != Role::Customer).collect();
     let step = flowing.iter().map(|meter| step_s(&meter.series)).max().unwrap_or(HOUR_S);
     ensure!(
-        step <= HOUR_S,
-        "an inlet, an export or a tank of zone {} says totals of {step} s: a night flow needs an hour at most",
+        HOUR_S.is_multiple_of(step),
+        "an inlet, an export or a tank of zone {} says totals of {step} s: a night flow needs steps that fill an hour",
         args.zone.zone
     );
     let steps = Steps::of_days(&(from.into()..period.end.into()), step, &tables.zone)?;
