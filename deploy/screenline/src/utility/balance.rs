@@ -21,11 +21,11 @@ use crate::{
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-loss = inflow - export - stored - metered, and nrw_percent is its percentage of inflow - export - stored. A customer's meter that was
-silent or stuck is estimated from the same time of the other days, from a week before on, beside what was measured: `imputed`,
-and `nrw_percent_imputed` with it. A register that was silent is spread over its gap. Days are local and whole: one on which
-an inlet, an export or a tank was silent, and today, has no balance. `unknown` are the steps of customers' meters of which
-nothing is known.
+loss = inflow - export - stored - metered, and nrw_percent is its percentage of inflow - export - stored. A customer's meter
+that was silent or stuck is estimated from the same time of the other days, from a week before on, beside what was measured:
+`imputed`, and `nrw_percent_imputed` with it. A register that was silent is spread over its gap. Days are local and whole:
+one on which an inlet, an export or a tank was silent, and today, has no balance. `unknown` are the steps of customers' meters
+of which nothing is known.
 
 Examples:
   screenline utility balance city --from 2026-11-01 --to 2026-12-01
