@@ -61,9 +61,6 @@ pub struct MeasureArgs {
     database: DatabaseArgs,
 }
 
-/// Buckets of sensors that are held at once: 400 bytes each.
-const CELLS_MAX: usize = 500_000;
-
 /// # Errors
 /// There is no such series, or the database cannot be read.
 pub async fn run(args: MeasureArgs) -> anyhow::Result<ExitCode> {
@@ -78,7 +75,7 @@ async fn measure(args: &MeasureArgs, url: &str) -> anyhow::Result<ExitCode> {
     let steps = Steps::of(&(period.start.into()..period.end.into()), args.width, &zone)?;
     steps.check(all.iter().map(|one| &one.series))?;
     ensure!(
-        all.len() * steps.len() <= CELLS_MAX,
+        all.len() * steps.len() <= history::CELLS_MAX,
         "{} sensors in {} buckets are more than can be held at once: take wider buckets, or a shorter period",
         all.len(),
         steps.len()
@@ -157,7 +154,7 @@ async fn estimates(
     let whole = Steps::of(&(Time::from_micros(first.start.micros() - BACK)..last.end), args.width, zone)?;
     let before = whole.len() - steps.len();
     ensure!(
-        all.len() * whole.len() <= CELLS_MAX,
+        all.len() * whole.len() <= history::CELLS_MAX,
         "that many sensors over that long cannot be held at once: take wider buckets, or a shorter period"
     );
     let mut known: Vec<Vec<Option<f64>>> = vec![Vec::new(); all.len()];

@@ -12,7 +12,8 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use processor::{
     measure::{
-        Settled, Steps, Width, history,
+        Settled, Steps, Width,
+        history::{self, CELLS_MAX},
         network::{self, Roads},
         road::{self, Measured, Pair, Station},
     },
@@ -73,24 +74,20 @@ pub async fn run(args: TrafficArgs, console: &Console) -> anyhow::Result<ExitCod
 /// Buckets of stations that are held at once: 100 bytes each.
 const HELD_MAX: usize = 5_000_000;
 
-/// What the stations of a network measured.
-struct Observed {
+/// The stations that are asked for, before any of their buckets is read.
+struct Network {
     roads: Roads,
     steps: Steps,
-    /// Of each station, by bucket.
-    measured: Vec<Vec<Measured>>,
 }
 
-impl Observed {
-    /// Reads what the stations that `keep` takes measured, some at a time.
-    async fn read(
-        tables: &Tables,
+impl Network {
+    /// The stations that `keep` takes.
+    async fn find(
+        Tables { client, registry, zone }: &Tables,
         args: &NetworkArgs,
         width: Width,
         keep: impl Fn(&Station, &Steps) -> bool,
-        console: &Console,
-    ) -> anyhow::Result<Observed> {
-        let Tables { client, registry, zone } = tables;
+    ) -> anyhow::Result<Network> {
         let period = args.period.of(zone, Timestamp::now())?;
         let mut roads = network::roads(client, registry, &period).await?;
         for id in &args.segments {
@@ -115,6 +112,16 @@ impl Observed {
             roads.stations.len(),
             steps.len()
         );
+        Ok(Network { roads, steps })
+    }
+
+    /// Reads what the stations measured, some at a time.
+    async fn observe(
+        self,
+        Tables { client, registry, .. }: &Tables,
+        console: &Console,
+    ) -> anyhow::Result<Observed> {
+        let Network { roads, steps } = self;
         let mut measured = Vec::with_capacity(roads.stations.len());
         for some in roads.stations.chunks((CELLS_MAX / steps.len().max(1) / SERIES_EACH).max(1)) {
             let series: Vec<Series> = some.iter().flat_map(Station::series).cloned().collect();
@@ -145,7 +152,17 @@ impl Observed {
         );
         Ok(pairs)
     }
+}
 
+/// What the stations of a network measured.
+struct Observed {
+    roads: Roads,
+    steps: Steps,
+    /// Of each station, by bucket.
+    measured: Vec<Vec<Measured>>,
+}
+
+impl Observed {
     /// A number of each station and bucket.
     fn each(&self, of: fn(&Measured) -> Option<f64>) -> Vec<Vec<Option<f64>>> {
         self.measured.iter().map(|station| station.iter().map(of).collect()).collect()
@@ -179,7 +196,5 @@ impl NetworkArgs {
     }
 }
 
-/// Buckets of series that are held at once: 400 bytes each.
-const CELLS_MAX: usize = 500_000;
 /// Series that a station has, roughly.
 const SERIES_EACH: usize = 6;

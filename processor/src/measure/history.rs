@@ -22,7 +22,7 @@ const REACH_MAX: i64 = 7 * 24 * HOUR;
 /// Sensors do not speak more often, as a rule.
 const SECOND: i64 = 1_000_000;
 /// Buckets of series that are held at once, with the states they are made of: some 400 bytes each.
-const CELLS_MAX: usize = 500_000;
+pub const CELLS_MAX: usize = 500_000;
 
 /// Reads some series in buckets, as many at a time as may be held; `take` hears of each, in order, by its place in
 /// `series`. Closed buckets come from rollups, open ones from readings, with the neighbours that settle the first and the
@@ -49,7 +49,7 @@ pub async fn read(
     Ok(())
 }
 
-/// How far a series looks for its neighbours.
+/// How far a series looks for its neighbours, in microseconds.
 fn reach(series: &Series) -> i64 {
     series.arithmetic.max_gap.min(REACH_MAX)
 }

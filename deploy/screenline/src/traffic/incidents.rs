@@ -11,7 +11,7 @@ use processor::{
 };
 use serde_json::json;
 
-use super::{NetworkArgs, Observed};
+use super::{Network, NetworkArgs, Observed};
 use crate::{
     console::Console,
     database::{DatabaseArgs, Tables},
@@ -62,8 +62,9 @@ async fn incidents(args: &IncidentsArgs, url: &str, console: &Console) -> anyhow
         of_passages || !own.is_empty() && steps.check(own.iter().map(|occupancy| &occupancy.series)).is_ok()
     };
     let width = Width::Micros(MINUTE);
-    let observed = Observed::read(&tables, &args.network, width, says_occupancy, console).await?;
-    let pairs = observed.pairs("occupancies every minute")?;
+    let network = Network::find(&tables, &args.network, width, says_occupancy).await?;
+    let pairs = network.pairs("occupancies every minute")?;
+    let observed = network.observe(&tables, console).await?;
     let rows = rows(&observed, &pairs, California::new(args.t1, args.t2, args.t3), &args.network);
     let heard = observed.heard(&pairs, |bucket| bucket.occupancy);
     if args.json {

@@ -11,7 +11,7 @@ use processor::{
 };
 use serde_json::json;
 
-use super::{NetworkArgs, Observed};
+use super::{Network, NetworkArgs, Observed};
 use crate::{
     console::Console,
     database::{DatabaseArgs, Tables},
@@ -55,8 +55,9 @@ async fn queues(args: &QueuesArgs, url: &str, console: &Console) -> anyhow::Resu
                 && steps.check(station.speeds.iter().map(|speed| &speed.series)).is_ok()
     };
     let width = Width::Micros(FIVE_MINUTES);
-    let observed = Observed::read(&tables, &args.network, width, says_speed, console).await?;
-    let pairs = observed.pairs("speeds every five minutes")?;
+    let network = Network::find(&tables, &args.network, width, says_speed).await?;
+    let pairs = network.pairs("speeds every five minutes")?;
+    let observed = network.observe(&tables, console).await?;
     let rule = QueueRule { share: f64::from(args.slow) / 100.0, ..QueueRule::default() };
     let rows = rows(&observed, &pairs, rule, &args.network);
     let (heard, paint) = (observed.heard(&pairs, |bucket| bucket.speed), Paint::of_stdout());

@@ -9,7 +9,7 @@ use processor::measure::{
 };
 use serde_json::json;
 
-use super::{NetworkArgs, Observed};
+use super::{Network, NetworkArgs, Observed};
 use crate::{
     console::Console,
     database::{DatabaseArgs, Tables},
@@ -56,12 +56,13 @@ pub async fn run(args: SegmentsArgs, console: &Console) -> anyhow::Result<ExitCo
 async fn segments(args: &SegmentsArgs, url: &str, console: &Console) -> anyhow::Result<ExitCode> {
     let tables = Tables::open(url, "screenline-traffic").await?;
     let keep = |station: &Station, _: &Steps| args.network.wants(&station.segment);
-    let observed = Observed::read(&tables, &args.network, args.width, keep, console).await?;
-    observed.steps.check(observed.roads.stations.iter().flat_map(Station::series))?;
+    let network = Network::find(&tables, &args.network, args.width, keep).await?;
+    network.steps.check(network.roads.stations.iter().flat_map(Station::series))?;
     ensure!(
-        observed.measured.len() * observed.steps.len() <= ROWS_MAX,
+        network.roads.stations.len() * network.steps.len() <= ROWS_MAX,
         "that is more than {ROWS_MAX} rows: name segments, take wider buckets, or a shorter period"
     );
+    let observed = network.observe(&tables, console).await?;
     let edition = match args.edition {
         Manual::Hcm2010 => Edition::Hcm2010,
         Manual::Hcm6 => Edition::Hcm6,
