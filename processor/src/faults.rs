@@ -34,10 +34,14 @@ pub enum Bug {
     CountBeforeConflicts,
     /// Retention drops readings and leaves the floor where it was.
     DropWithoutFloor,
+    /// A download is answered as if an operator had asked.
+    OpenExport,
+    /// A prepared statement answers whoever has its handle.
+    SharedHandle,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 15] = [
+    pub const ALL: [Bug; 17] = [
         Bug::AckBeforeCommit,
         Bug::NoFence,
         Bug::MarksApart,
@@ -53,6 +57,8 @@ impl Bug {
         Bug::MarkByEnd,
         Bug::CountBeforeConflicts,
         Bug::DropWithoutFloor,
+        Bug::OpenExport,
+        Bug::SharedHandle,
     ];
 
     /// The name by which `SCREENLINE_PLANT` plants it.

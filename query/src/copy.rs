@@ -5,8 +5,7 @@
 
 use crate::{
     error::{QueryError, Result},
-    series::Series,
-    tables::{Kind, SeriesPart, VIEWED, ViewPart},
+    tables::Kind,
 };
 use datafusion::arrow::{
     array::{
@@ -15,7 +14,6 @@ use datafusion::arrow::{
     },
     datatypes::SchemaRef,
 };
-use processor::model::{Quality, Time};
 use std::sync::Arc;
 
 /// Rows of a full batch: the engine's own batch size, so that nothing is cut or joined later.
@@ -28,25 +26,10 @@ const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 /// Microseconds from 1970-01-01 to PostgreSQL's epoch, 2000-01-01.
 pub const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 
-/// What fills an output column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fill {
-    /// The next field of the row.
-    Field(Kind),
-    /// A text of the row's series; the row's first field is then its id.
-    Series(SeriesPart),
-    /// As the registry sees it; the row's first fields are then its series' id, its time, value and quality.
-    View(ViewPart),
-}
-
 /// Feed it frames with `push`, take batches with `next_batch`, and call `finish` at the end.
 pub struct Decoder {
     schema: SchemaRef,
-    columns: Vec<(Fill, Builder)>,
-    with_series: bool,
-    with_view: bool,
-    /// Fields that every row must have.
-    fields: usize,
+    columns: Vec<Builder>,
     /// Bytes not decoded yet, from `at` on.
     buffer: Vec<u8>,
     at: usize,
@@ -63,8 +46,6 @@ pub enum Step {
     NeedsMore,
     /// Take the batch and call again.
     BatchReady,
-    /// A series that the dictionary does not hold: refresh it and call again.
-    UnknownSeries(i32),
 }
 
 enum Builder {
@@ -78,17 +59,11 @@ enum Builder {
 }
 
 impl Decoder {
-    /// `fills` in the order of `schema`'s columns. If one is a `Fill::Series`, every row starts with an int4 series id.
-    pub fn new(schema: SchemaRef, fills: &[Fill]) -> Self {
-        let with_view = fills.iter().any(|fill| matches!(fill, Fill::View(_)));
-        let with_series = with_view || fills.iter().any(|fill| matches!(fill, Fill::Series(_)));
-        let from_fields = fills.iter().filter(|fill| matches!(fill, Fill::Field(_))).count();
+    /// `kinds` in the order of `schema`'s columns, which are the fields of each row.
+    pub fn new(schema: SchemaRef, kinds: &[Kind]) -> Self {
         Self {
             schema,
-            columns: fills.iter().map(|&fill| (fill, Builder::new(fill))).collect(),
-            with_series,
-            with_view,
-            fields: from_fields + usize::from(with_series) + if with_view { VIEWED.len() } else { 0 },
+            columns: kinds.iter().map(|&kind| Builder::new(kind)).collect(),
             buffer: Vec::new(),
             at: 0,
             header_seen: false,
@@ -111,7 +86,7 @@ impl Decoder {
     ///
     /// # Errors
     /// If the bytes are not COPY data with these columns.
-    pub fn decode(&mut self, series: &Series) -> Result<Step> {
+    pub fn decode(&mut self) -> Result<Step> {
         if !self.header_seen {
             let Some(header) = header_len(&self.buffer[self.at..])? else {
                 return Ok(Step::NeedsMore);
@@ -123,16 +98,14 @@ impl Decoder {
             if self.rows == ROWS || BATCH_BYTES <= self.bytes {
                 return Ok(Step::BatchReady);
             }
-            let Some(row) = row_len(&self.buffer[self.at..], self.fields)? else {
+            let Some(row) = row_len(&self.buffer[self.at..], self.columns.len())? else {
                 return Ok(Step::NeedsMore);
             };
             let Some(len) = row else {
                 self.trailer_seen = true;
                 break;
             };
-            if let Some(unknown) = self.row(self.at + 2, series)? {
-                return Ok(Step::UnknownSeries(unknown));
-            }
+            self.row(self.at + 2)?;
             self.at += len;
             self.rows += 1;
             self.bytes += len;
@@ -145,7 +118,7 @@ impl Decoder {
         if self.rows == 0 {
             return Ok(None);
         }
-        let columns = self.columns.iter_mut().map(|(_, builder)| builder.finish()).collect();
+        let columns = self.columns.iter_mut().map(Builder::finish).collect();
         // A scan of no columns still counts rows.
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         let batch = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?;
@@ -166,57 +139,27 @@ impl Decoder {
     }
 
     /// Appends the row whose fields start at `at`; its length is already known to be there.
-    /// Returns a series id instead, and appends nothing, if the dictionary does not hold it.
-    fn row(&mut self, mut at: usize, series: &Series) -> Result<Option<i32>> {
-        let buffer = &self.buffer;
-        let mut entry: Option<usize> = None;
-        let mut id = 0;
-        if self.with_series {
-            id = i32::from_be_bytes(exact(
-                take(buffer, &mut at).ok_or_else(|| QueryError::Internal("a row has no series".into()))?,
-            )?);
-            entry = series.position(id);
-            if entry.is_none() {
-                return Ok(Some(id));
+    fn row(&mut self, mut at: usize) -> Result<()> {
+        for builder in &mut self.columns {
+            match take(&self.buffer, &mut at) {
+                Some(bytes) => builder.value(bytes)?,
+                None => builder.null(),
             }
         }
-        let mut seen = (0.0, Quality::GOOD);
-        if self.with_view {
-            let mut field = || {
-                take(buffer, &mut at).ok_or_else(|| QueryError::Internal("a reading without a value".into()))
-            };
-            let time = Time::from_postgres_micros(i64::from_be_bytes(exact(field()?)?));
-            let value = f64::from_be_bytes(exact(field()?)?);
-            let quality = Quality(i32::from_be_bytes(exact(field()?)?));
-            seen = series.view(id, time, value, quality);
-        }
-        for (fill, builder) in &mut self.columns {
-            match (*fill, entry) {
-                (Fill::View(part), _) => builder.seen(part, seen),
-                (Fill::Series(part), Some(entry)) => builder.text(series.text(part, entry)),
-                (Fill::Series(_), None) => builder.null(),
-                (Fill::Field(_), _) => match take(buffer, &mut at) {
-                    Some(bytes) => builder.value(bytes)?,
-                    None => builder.null(),
-                },
-            }
-        }
-        Ok(None)
+        Ok(())
     }
 }
 
 impl Builder {
-    fn new(fill: Fill) -> Self {
-        match fill {
-            Fill::Series(_) | Fill::Field(Kind::Text) => Self::Text(StringBuilder::new()),
-            Fill::View(ViewPart::Value) => Self::Float(Float64Builder::new()),
-            Fill::View(ViewPart::Quality) => Self::Int32(Int32Builder::new()),
-            Fill::Field(Kind::Time) => Self::Time(TimestampNanosecondBuilder::new().with_timezone("UTC")),
-            Fill::Field(Kind::Float) => Self::Float(Float64Builder::new()),
-            Fill::Field(Kind::Int32) => Self::Int32(Int32Builder::new()),
-            Fill::Field(Kind::Int64) => Self::Int64(Int64Builder::new()),
-            Fill::Field(Kind::Bool) => Self::Bool(BooleanBuilder::new()),
-            Fill::Field(Kind::Bytes) => Self::Bytes(BinaryBuilder::new()),
+    fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Text => Self::Text(StringBuilder::new()),
+            Kind::Time => Self::Time(TimestampNanosecondBuilder::new().with_timezone("UTC")),
+            Kind::Float => Self::Float(Float64Builder::new()),
+            Kind::Int32 => Self::Int32(Int32Builder::new()),
+            Kind::Int64 => Self::Int64(Int64Builder::new()),
+            Kind::Bool => Self::Bool(BooleanBuilder::new()),
+            Kind::Bytes => Self::Bytes(BinaryBuilder::new()),
         }
     }
 
@@ -234,20 +177,6 @@ impl Builder {
             Self::Bytes(builder) => builder.append_value(bytes),
         }
         Ok(())
-    }
-
-    fn seen(&mut self, part: ViewPart, (value, quality): (f64, Quality)) {
-        match (self, part) {
-            (Self::Float(builder), ViewPart::Value) => builder.append_value(value),
-            (Self::Int32(builder), ViewPart::Quality) => builder.append_value(quality.0),
-            (other, _) => other.null(), // a view is of these two
-        }
-    }
-
-    fn text(&mut self, text: &str) {
-        if let Self::Text(builder) = self {
-            builder.append_value(text);
-        }
     }
 
     fn null(&mut self) {
@@ -350,30 +279,18 @@ mod tests {
     use super::*;
     use datafusion::arrow::{
         array::AsArray,
-        datatypes::{DataType, Field, Float64Type, Int32Type, Schema, TimestampNanosecondType},
+        datatypes::{Field, Float64Type, Int32Type, Schema, TimestampNanosecondType},
     };
-    use processor::model::{Calibration, View};
     use proptest::prelude::*;
 
-    /// time, sensor (by series), value, class
-    const FILLS: [Fill; 4] = [
-        Fill::Field(Kind::Time),
-        Fill::Series(SeriesPart::Sensor),
-        Fill::Field(Kind::Float),
-        Fill::Field(Kind::Text),
-    ];
+    /// series, time, value, class
+    const KINDS: [Kind; 4] = [Kind::Int32, Kind::Time, Kind::Float, Kind::Text];
 
     fn schema() -> SchemaRef {
-        Arc::new(Schema::new(vec![
-            Field::new("time", Kind::Time.arrow(), true),
-            Field::new("sensor", Kind::Text.arrow(), true),
-            Field::new("value", Kind::Float.arrow(), true),
-            Field::new("class", Kind::Text.arrow(), true),
-        ]))
-    }
-
-    fn series() -> Series {
-        Series::of([(1, "WM-1", "water.volume.total", "m3"), (2, "WM-2", "water.volume.total", "m3")])
+        let fields = ["series_id", "time", "value", "class"].into_iter().zip(KINDS);
+        Arc::new(Schema::new(
+            fields.map(|(name, kind)| Field::new(name, kind.arrow(), true)).collect::<Vec<_>>(),
+        ))
     }
 
     type Row = (i32, Option<i64>, Option<f64>, Option<String>);
@@ -400,49 +317,19 @@ mod tests {
     }
 
     fn decoded(frames: &[&[u8]]) -> Result<Vec<RecordBatch>> {
-        let mut decoder = Decoder::new(schema(), &FILLS);
+        let mut decoder = Decoder::new(schema(), &KINDS);
         let mut batches = Vec::new();
         for frame in frames {
             decoder.push(frame);
             loop {
-                match decoder.decode(&series())? {
+                match decoder.decode()? {
                     Step::NeedsMore => break,
                     Step::BatchReady => batches.extend(decoder.next_batch()?),
-                    Step::UnknownSeries(id) => return Err(QueryError::Internal(format!("unknown {id}"))),
                 }
             }
         }
         batches.extend(decoder.finish()?);
         Ok(batches)
-    }
-
-    #[test]
-    fn a_value_is_seen_as_the_registry_says() {
-        let calibration = Calibration { from: Time::YEAR_2000, scale: 2.0, offset: 1.0 };
-        let view = View { max: Some(4.0), calibrations: [calibration].into(), ..View::default() };
-        let mut bytes = SIGNATURE.to_vec();
-        bytes.extend([0; 8]);
-        for (id, micros, value) in [(1i32, -1i64, 1.5f64), (1, 0, 1.5), (1, 0, 1.6), (2, 0, 9.0)] {
-            bytes.extend(4i16.to_be_bytes());
-            let fields: [&[u8]; 4] =
-                [&id.to_be_bytes(), &micros.to_be_bytes(), &value.to_be_bytes(), &16i32.to_be_bytes()];
-            for field in fields {
-                bytes.extend((field.len() as i32).to_be_bytes());
-                bytes.extend(field);
-            }
-        }
-        bytes.extend((-1i16).to_be_bytes());
-        let fields = ["quality", "value"].into_iter().zip([DataType::Int32, DataType::Float64]);
-        let fields: Vec<Field> = fields.map(|(name, kind)| Field::new(name, kind, true)).collect();
-        let fills = [Fill::View(ViewPart::Quality), Fill::View(ViewPart::Value)];
-        let mut decoder = Decoder::new(Arc::new(Schema::new(fields)), &fills);
-        decoder.push(&bytes);
-        assert_eq!(decoder.decode(&series().seen(1, view)).unwrap(), Step::NeedsMore);
-        let batch = decoder.finish().unwrap().unwrap();
-        let values: Vec<_> = batch.column(1).as_primitive::<Float64Type>().values().to_vec();
-        let flags: Vec<_> = batch.column(0).as_primitive::<Int32Type>().values().to_vec();
-        assert_eq!(values, [1.5, 4.0, 4.2, 9.0]);
-        assert_eq!(flags, [16, 16, 16 | Quality::OUT_OF_RANGE.0, 16]);
     }
 
     #[test]
@@ -454,10 +341,9 @@ mod tests {
         ];
         let batches = decoded(&[&encoded(&rows)]).unwrap();
         let [batch] = &batches[..] else { panic!("one batch") };
-        let times = batch.column(0).as_primitive::<TimestampNanosecondType>();
+        let times = batch.column(1).as_primitive::<TimestampNanosecondType>();
         assert_eq!(times.iter().collect::<Vec<_>>(), [Some(946_684_800_000_000_000), None, None]);
-        let sensors = batch.column(1).as_string::<i32>();
-        assert_eq!(sensors.iter().collect::<Vec<_>>(), [Some("WM-1"), Some("WM-2"), Some("WM-2")]);
+        assert_eq!(batch.column(0).as_primitive::<Int32Type>().values(), &[1, 2, 2]);
         assert_eq!(
             batch.column(2).as_primitive::<Float64Type>().iter().collect::<Vec<_>>(),
             [Some(1.5), None, None]
@@ -488,20 +374,8 @@ mod tests {
         bytes.extend([0, 0, 0, 0, 0xff, 0xff]);
         let mut decoder = Decoder::new(Arc::new(Schema::empty()), &[]);
         decoder.push(&bytes);
-        assert_eq!(decoder.decode(&series()).unwrap(), Step::NeedsMore);
+        assert_eq!(decoder.decode().unwrap(), Step::NeedsMore);
         assert_eq!(decoder.finish().unwrap().unwrap().num_rows(), 2);
-    }
-
-    #[test]
-    fn an_unknown_series_loses_no_row() {
-        let mut decoder = Decoder::new(schema(), &FILLS);
-        decoder.push(&encoded(&[(1, Some(0), None, None), (7, Some(1), None, None)]));
-        assert_eq!(decoder.decode(&series()).unwrap(), Step::UnknownSeries(7));
-        let more = Series::of([(1, "WM-1", "m", "u"), (7, "WM-7", "m", "u")]);
-        assert_eq!(decoder.decode(&more).unwrap(), Step::NeedsMore);
-        let batch = decoder.finish().unwrap().unwrap();
-        let sensors = batch.column(1).as_string::<i32>();
-        assert_eq!(sensors.iter().collect::<Vec<_>>(), [Some("WM-1"), Some("WM-7")]);
     }
 
     #[test]
@@ -516,13 +390,13 @@ mod tests {
     fn a_wrong_width_is_an_error() {
         let mut decoder = Decoder::new(
             Arc::new(Schema::new(vec![Field::new("n", Kind::Int32.arrow(), true)])),
-            &[Fill::Field(Kind::Int32)],
+            &[Kind::Int32],
         );
         let mut bytes = SIGNATURE.to_vec();
         bytes.extend([0; 8]);
         bytes.extend([0, 1, 0, 0, 0, 2, 9, 9]);
         decoder.push(&bytes);
-        assert!(decoder.decode(&series()).is_err());
+        assert!(decoder.decode().is_err());
     }
 
     proptest! {

@@ -85,6 +85,15 @@ impl Database {
         Ok(self.pool.get().await?)
     }
 
+    /// The first instant that is not settled: of the earliest closed bucket that is still to be rolled, else of the open
+    /// one.
+    pub async fn complete_until(&self) -> Result<jiff::Timestamp> {
+        let select = "SELECT coalesce(
+                (SELECT min(bucket) FROM dirty WHERE level = 0 AND bucket <= now() - interval '5 minutes'),
+                to_timestamp(floor(extract(epoch FROM now()) / 300) * 300))";
+        Ok(self.client().await?.query_one(select, &[]).await?.try_get(0)?)
+    }
+
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<()> {
         let answered = async { Ok(self.client().await?.simple_query("SELECT 1").await.map(drop)?) };
@@ -94,17 +103,44 @@ impl Database {
 
     /// Starts `COPY (select) TO STDOUT` in a read-only transaction. `select` is SQL of ours.
     pub async fn copy(&self, select: &str) -> Result<Frames> {
+        self.begin("READ ONLY").await?.copy(select).await
+    }
+
+    /// A read-only transaction in which everything is seen as at its first question.
+    pub async fn snapshot(&self) -> Result<Snapshot> {
+        self.begin("READ ONLY ISOLATION LEVEL REPEATABLE READ").await
+    }
+
+    async fn begin(&self, manner: &str) -> Result<Snapshot> {
         let client = self.client().await?;
         let cancel = client.cancel_token();
         let lease = Lease { client: Some(client), cancel, tls: self.tls.clone() };
-        let Some(client) = &lease.client else {
-            return Err(QueryError::Internal("a lease without its connection".into()));
-        };
         // PostgreSQL counts it in an int4.
         let timeout_ms = i32::try_from(self.statement_timeout.as_millis()).unwrap_or(i32::MAX);
-        client.batch_execute(&format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {timeout_ms}")).await?;
-        let stream = client.copy_out(&format!("COPY ({select}) TO STDOUT (FORMAT binary)")).await?;
-        Ok(Frames { stream: Box::pin(stream), lease })
+        let begin = format!("BEGIN {manner}; SET LOCAL statement_timeout = {timeout_ms}");
+        lease.client()?.batch_execute(&begin).await?;
+        Ok(Snapshot { lease })
+    }
+}
+
+/// A transaction. Dropped before it was finished, it is cancelled at the server.
+pub struct Snapshot {
+    lease: Lease,
+}
+
+impl Snapshot {
+    pub fn client(&self) -> Result<&Object> {
+        self.lease.client()
+    }
+
+    pub async fn copy(self, select: &str) -> Result<Frames> {
+        let stream = self.client()?.copy_out(&format!("COPY ({select}) TO STDOUT (FORMAT binary)")).await?;
+        Ok(Frames { stream: Box::pin(stream), lease: self.lease })
+    }
+
+    /// Gives the connection back.
+    pub async fn finish(mut self) -> Result<()> {
+        self.lease.finish().await
     }
 }
 
@@ -116,10 +152,18 @@ impl Frames {
 
     /// Gives the connection back after the last frame.
     pub async fn finish(mut self) -> Result<()> {
-        if let Some(client) = &self.lease.client {
-            client.batch_execute("COMMIT").await?;
-        }
-        drop(self.lease.client.take());
+        self.lease.finish().await
+    }
+}
+
+impl Lease {
+    fn client(&self) -> Result<&Object> {
+        self.client.as_ref().ok_or_else(|| QueryError::Internal("a lease without its connection".into()))
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        self.client()?.batch_execute("COMMIT").await?;
+        drop(self.client.take());
         Ok(())
     }
 }

@@ -4,11 +4,15 @@
 mod tests;
 
 use crate::{
+    access::{AccessLog, Answer},
+    caller::{Caller, Door},
     database::Database,
     error::{QueryError, Result},
     metrics::{self, Measured},
     output,
+    policy::{Policy, Rules},
     provider::{PostgresTable, Tables},
+    segments::{self, Key, Segments},
     series::Dictionary,
     statement,
     tables::{self, CATALOG, SCHEMA},
@@ -16,10 +20,11 @@ use crate::{
 };
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
-    catalog::TableProvider,
     common::tree_node::{Transformed, TreeNode},
     execution::{
-        SessionStateBuilder, memory_pool::FairSpillPool, runtime_env::RuntimeEnvBuilder,
+        SessionStateBuilder,
+        memory_pool::FairSpillPool,
+        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
         session_state::SessionState,
     },
     logical_expr::LogicalPlan,
@@ -28,6 +33,7 @@ use datafusion::{
     scalar::ScalarValue,
 };
 use futures::{Stream, StreamExt, stream};
+use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, HashMap},
     future::Future,
@@ -39,8 +45,8 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
-    time::{Instant, timeout_at},
+    sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +61,8 @@ const AHEAD: usize = 2;
 const GRACE: Duration = Duration::from_secs(1);
 /// Plans made at once beside the running queries: each takes one core for milliseconds.
 const PLANNERS: usize = 4;
+/// How long it is believed up to when answers are complete: it only grows, so that an old one promises less.
+const COMPLETE_FOR: Duration = Duration::from_secs(1);
 /// What an optimiser or sort may write to disk.
 const SPILL_BYTES: u64 = 2 << 30;
 
@@ -65,8 +73,15 @@ pub struct Limits {
     pub timeout: Duration,
     /// Queries that run at once.
     pub concurrency: usize,
+    /// And of one identity.
+    pub concurrency_each: usize,
     /// Queries that wait for their turn; more are refused.
     pub queue: usize,
+    /// Of one answer, unless it is an export.
+    pub rows: u64,
+    pub bytes: u64,
+    /// How long a client may take nothing of an answer that waits for it.
+    pub stall: Duration,
 }
 
 /// What to answer.
@@ -77,7 +92,21 @@ pub enum Statement {
         text: String,
         parameters: Vec<ScalarValue>,
     },
-    Dataset(Ticket),
+    Dataset(Box<Ticket>),
+}
+
+impl Statement {
+    /// As it is written down.
+    fn text(&self) -> String {
+        match self {
+            Self::Sql { text, parameters } if parameters.is_empty() => text.clone(),
+            Self::Sql { text, parameters } => {
+                let values: Vec<String> = parameters.iter().map(ToString::to_string).collect();
+                format!("{text} -- with {}", values.join(", "))
+            }
+            Self::Dataset(ticket) => ticket.to_json().unwrap_or_default(),
+        }
+    }
 }
 
 /// Batches of one query; the last item is its error, if it has one.
@@ -87,18 +116,32 @@ pub type Batches = Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>;
 pub struct Engine {
     inner: Arc<Inner>,
     workers: Workers,
+    /// When it was asked last, and the answer.
+    complete: Mutex<Option<(Instant, Timestamp)>>,
 }
 
 #[derive(Debug)]
 struct Inner {
-    template: SessionState,
+    /// By role: what it sees, compiled.
+    sessions: HashMap<String, SessionState>,
+    policy: Policy,
+    log: AccessLog,
     tables: Arc<Tables>,
     limits: Limits,
     permits: Arc<Semaphore>,
+    each: Mutex<HashMap<Arc<str>, Arc<Semaphore>>>,
     waiting: AtomicUsize,
     planners: Semaphore,
-    running: Mutex<HashMap<u64, (String, CancellationToken)>>,
+    running: Mutex<HashMap<u64, Running>>,
     next: AtomicU64,
+}
+
+/// What can be stopped, by whom.
+#[derive(Debug)]
+struct Running {
+    id: String,
+    owner: Arc<str>,
+    token: CancellationToken,
 }
 
 /// The engine's own runtime: queries are computation and must not hold up the network, and want deep stacks.
@@ -106,8 +149,15 @@ struct Inner {
 struct Workers(Option<tokio::runtime::Runtime>);
 
 impl Engine {
-    pub fn start(database: Database, limits: Limits) -> anyhow::Result<Self> {
-        let tables = Arc::new(Tables { database, dictionary: Dictionary::new()? });
+    pub fn start(
+        database: Database,
+        limits: Limits,
+        policy: Policy,
+        log: AccessLog,
+        kept: Option<(Arc<Segments>, mpsc::Receiver<Key>)>,
+    ) -> anyhow::Result<Self> {
+        let (segments, wanted) = kept.unzip();
+        let tables = Arc::new(Tables { database, dictionary: Dictionary::new()?, segments });
         // A thread for each part of each query, not for each core: a nested loop join does not let others run until
         // its batch is through, and the operating system shares out cores better than that.
         let cores = std::thread::available_parallelism()?.get();
@@ -119,8 +169,11 @@ impl Engine {
             .enable_all()
             .build()?;
         let inner = Inner {
-            template: template(&tables, &limits)?,
+            sessions: sessions(&policy, &tables, &limits)?,
+            policy,
+            log,
             tables,
+            each: Mutex::default(),
             permits: Arc::new(Semaphore::new(limits.concurrency)),
             waiting: AtomicUsize::new(0),
             planners: Semaphore::new(PLANNERS),
@@ -128,13 +181,18 @@ impl Engine {
             running: Mutex::new(HashMap::new()),
             next: AtomicU64::new(0),
         };
-        Ok(Self { inner: Arc::new(inner), workers: Workers(Some(workers)) })
+        if let (Some(segments), Some(wanted)) = (&inner.tables.segments, wanted) {
+            let (tables, segments) = (Arc::downgrade(&inner.tables), Arc::downgrade(segments));
+            workers.spawn(segments::tend(tables, segments, wanted));
+        }
+        Ok(Self { inner: Arc::new(inner), workers: Workers(Some(workers)), complete: Mutex::default() })
     }
 
     /// The schema that `query` will answer with.
-    pub async fn describe(&self, statement: Statement) -> Result<SchemaRef> {
+    pub async fn describe(&self, caller: &Caller, statement: Statement) -> Result<SchemaRef> {
+        let caller = caller.clone();
         self.on_workers(async move |inner| {
-            let (context, plan) = inner.plan(&statement).await?;
+            let (context, plan) = inner.plan(&caller, &statement).await?;
             inner.describe(&context, &plan)
         })
         .await
@@ -143,10 +201,12 @@ impl Engine {
     /// Of SQL whose parameters are not bound yet: its schema, and the type of each parameter in order, as far as known.
     pub async fn prepare(
         &self,
+        caller: &Caller,
         text: String,
     ) -> Result<(SchemaRef, BTreeMap<usize, Option<datafusion::arrow::datatypes::DataType>>)> {
+        let caller = caller.clone();
         self.on_workers(async move |inner| {
-            let (context, plan) = inner.plan_sql(&text).await?;
+            let (context, plan) = inner.plan_sql(&caller, &text).await?;
             let mut parameters = BTreeMap::new();
             for (name, kind) in plan.get_parameter_types()? {
                 let place =
@@ -161,18 +221,29 @@ impl Engine {
     }
 
     /// Runs a statement. `id` names it for `cancel`.
-    pub async fn query(&self, id: String, statement: Statement) -> Result<(SchemaRef, Batches)> {
-        let mut measured = Measured::start();
+    pub async fn query(
+        &self,
+        caller: &Caller,
+        id: String,
+        statement: Statement,
+    ) -> Result<(SchemaRef, Batches)> {
+        self.inner.log.asked(&id, caller, &statement.text())?;
+        let mut measured = Logged {
+            measured: Measured::start(caller.door),
+            inner: self.inner.clone(),
+            id: id.clone(),
+            caller: caller.clone(),
+        };
         let deadline = Instant::now() + self.inner.limits.timeout;
         let started = async {
-            let permit = self.inner.enter(deadline).await?;
+            let permits = self.inner.enter(caller, deadline).await?;
             let (to_schema, schema) = oneshot::channel();
             let (to_batches, batches) = mpsc::channel(AHEAD);
             let (to_outcome, outcome) = oneshot::channel();
             let inner = self.inner.clone();
-            let run = Run { id, statement, deadline, to_schema, to_batches };
+            let run = Run { id, caller: caller.clone(), statement, deadline, to_schema, to_batches };
             self.workers.spawn(async move {
-                let result = inner.run(run, permit).await;
+                let result = inner.run(run, permits).await;
                 // Nobody there to hear it: the client has left.
                 let _ = to_outcome.send(result);
             });
@@ -187,21 +258,39 @@ impl Engine {
         match started.await {
             Ok((schema, incoming)) => Ok((schema, answer(measured, incoming))),
             Err(error) => {
-                measured.failed(&error);
+                measured.measured.failed(&error);
                 Err(error)
             }
         }
     }
 
-    /// Stops what runs under `id`; false if nothing does.
-    pub fn cancel(&self, id: &str) -> bool {
+    /// Stops what runs under `id`, if the caller may; false if nothing was stopped.
+    pub fn cancel(&self, caller: &Caller, id: &str) -> bool {
         let running = self.inner.running.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found = false;
-        for (_, token) in running.values().filter(|(name, _)| name == id) {
-            token.cancel();
+        for one in running.values().filter(|one| one.id == id && caller.may_stop(&one.owner)) {
+            one.token.cancel();
             found = true;
         }
         found
+    }
+
+    /// What a caller sees.
+    pub fn rules(&self, caller: &Caller) -> Result<&Arc<Rules>> {
+        self.inner.policy.rules(&caller.identity.role)
+    }
+
+    /// Up to when the answers are complete: what was received before, of all closed buckets, is in them.
+    pub async fn complete_until(&self) -> Result<Timestamp> {
+        let known = *self.complete.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((asked, until)) = known
+            && asked.elapsed() < COMPLETE_FOR
+        {
+            return Ok(until);
+        }
+        let until = self.inner.tables.database.complete_until().await?;
+        *self.complete.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), until));
+        Ok(until)
     }
 
     pub async fn ping(&self) -> Result<()> {
@@ -237,6 +326,21 @@ impl Engine {
     }
 }
 
+/// Counts a query, and writes its end into the access log.
+struct Logged {
+    measured: Measured,
+    inner: Arc<Inner>,
+    id: String,
+    caller: Caller,
+}
+
+impl Drop for Logged {
+    fn drop(&mut self) {
+        let (rows, bytes, outcome) = self.measured.so_far();
+        self.inner.log.answered(&self.id, &self.caller, &Answer { rows, bytes, outcome });
+    }
+}
+
 /// The end of a query that its client holds.
 struct Incoming {
     batches: mpsc::Receiver<RecordBatch>,
@@ -247,6 +351,7 @@ struct Incoming {
 
 struct Run {
     id: String,
+    caller: Caller,
     statement: Statement,
     deadline: Instant,
     to_schema: oneshot::Sender<SchemaRef>,
@@ -254,20 +359,24 @@ struct Run {
 }
 
 impl Inner {
-    async fn run(&self, run: Run, _permit: OwnedSemaphorePermit) -> Result<()> {
-        let Run { id, statement, deadline, to_schema, to_batches } = run;
-        let listed = Listed::new(self, id);
+    async fn run(&self, run: Run, _permits: [OwnedSemaphorePermit; 2]) -> Result<()> {
+        let Run { id, caller, statement, deadline, to_schema, to_batches } = run;
+        let listed = Listed::new(self, id, &caller);
+        let mut room = Room::of(&self.limits, caller.door);
         let listener = to_batches.clone();
         let work = async {
-            let (context, plan) = self.plan(&statement).await?;
+            let (context, plan) = self.plan(&caller, &statement).await?;
             let schema = self.describe(&context, &plan)?;
             let plan = yielding(context.state().create_physical_plan(&plan).await?)?;
             let mut stream = execute_stream(plan, context.task_ctx())?;
             let _ = to_schema.send(schema.clone()); // a client that left is noticed below
             while let Some(batch) = stream.next().await {
                 for piece in output::pieces(output::conform(&batch?, &schema)?) {
-                    if to_batches.send(piece).await.is_err() {
-                        return Err(left());
+                    room.take(&piece)?;
+                    match timeout(self.limits.stall, to_batches.send(piece)).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(_)) => return Err(left()),
+                        Err(_) => return Err(stalled(self.limits.stall)),
                     }
                 }
             }
@@ -280,24 +389,24 @@ impl Inner {
         }
     }
 
-    async fn plan(&self, statement: &Statement) -> Result<(SessionContext, LogicalPlan)> {
+    async fn plan(&self, caller: &Caller, statement: &Statement) -> Result<(SessionContext, LogicalPlan)> {
         match statement {
             Statement::Sql { text, parameters } => {
-                let (context, plan) = self.plan_sql(text).await?;
+                let (context, plan) = self.plan_sql(caller, text).await?;
                 // Also with none, so that a placeholder without a value is named.
                 Ok((context, plan.with_param_values(parameters.clone())?))
             }
             Statement::Dataset(ticket) => {
-                let context = self.context();
+                let context = self.context(caller)?;
                 let plan = ticket.frame(&context).await?.into_unoptimized_plan();
                 Ok((context, plan))
             }
         }
     }
 
-    async fn plan_sql(&self, text: &str) -> Result<(SessionContext, LogicalPlan)> {
+    async fn plan_sql(&self, caller: &Caller, text: &str) -> Result<(SessionContext, LogicalPlan)> {
         let statement = statement::parse(text)?;
-        let context = self.context();
+        let context = self.context(caller)?;
         let plan = context.state().statement_to_plan(statement).await.map_err(as_invalid)?;
         let read_only =
             SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
@@ -319,24 +428,75 @@ impl Inner {
         Ok(output::schema(plan.schema().as_arrow()))
     }
 
-    fn context(&self) -> SessionContext {
-        SessionContext::new_with_state(self.template.clone())
+    fn context(&self, caller: &Caller) -> Result<SessionContext> {
+        let rules = self.policy.rules(&caller.identity.role)?;
+        let session = self.sessions.get(rules.role());
+        let session = session.ok_or_else(|| QueryError::Internal("a role without its session".into()))?;
+        Ok(SessionContext::new_with_state(session.clone()))
     }
 
-    /// Waits for a turn among the running queries.
-    async fn enter(&self, deadline: Instant) -> Result<OwnedSemaphorePermit> {
-        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
-            return Ok(permit);
+    /// Waits for a turn among the caller's queries, then among all that run.
+    async fn enter(&self, caller: &Caller, deadline: Instant) -> Result<[OwnedSemaphorePermit; 2]> {
+        self.policy.rules(&caller.identity.role)?;
+        let mine = self.turns_of(caller);
+        if let Ok(own) = mine.clone().try_acquire_owned()
+            && let Ok(permit) = self.permits.clone().try_acquire_owned()
+        {
+            return Ok([own, permit]);
         }
         let _place = Place::take(&self.waiting, self.limits.queue)?;
-        match timeout_at(deadline, self.permits.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
+        let both = async {
+            let own = mine.acquire_owned().await?;
+            Ok::<_, AcquireError>([own, self.permits.clone().acquire_owned().await?])
+        };
+        match timeout_at(deadline, both).await {
+            Ok(Ok(permits)) => Ok(permits),
             Ok(Err(_)) => Err(QueryError::Unavailable("the service is stopping".into())),
             Err(_) => Err(QueryError::Deadline(format!(
-                "no turn within {:?}: too many queries are running; try again later",
-                self.limits.timeout
+                "no turn within {:?}: {} queries run at once, {} of one identity; try again later",
+                self.limits.timeout, self.limits.concurrency, self.limits.concurrency_each
             ))),
         }
+    }
+
+    fn turns_of(&self, caller: &Caller) -> Arc<Semaphore> {
+        let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of those that ask now: one that is not held has all its turns.
+        each.retain(|_, turns| {
+            1 < Arc::strong_count(turns) || turns.available_permits() < self.limits.concurrency_each
+        });
+        let turns = || Arc::new(Semaphore::new(self.limits.concurrency_each));
+        each.entry(caller.owner.clone()).or_insert_with(turns).clone()
+    }
+}
+
+/// What is left of the largest answer.
+struct Room {
+    rows: u64,
+    bytes: u64,
+    limits: Limits,
+}
+
+impl Room {
+    fn of(limits: &Limits, door: Door) -> Self {
+        // An export is streamed into a file, and a tail has no end.
+        let is_bounded = matches!(door, Door::Flight | Door::FlightSql);
+        let (rows, bytes) = if is_bounded { (limits.rows, limits.bytes) } else { (u64::MAX, u64::MAX) };
+        Self { rows, bytes, limits: *limits }
+    }
+
+    fn take(&mut self, batch: &RecordBatch) -> Result<()> {
+        let how = "ask for a shorter time range, fewer columns or a wider rollup, or download it as a file: \
+                   GET /export/reading.parquet?from=..&to=.. on this port";
+        let rows = self.rows.checked_sub(batch.num_rows() as u64);
+        let bytes = self.bytes.checked_sub(output::bytes(batch) as u64);
+        self.rows = rows.ok_or_else(|| {
+            QueryError::Exhausted(format!("more than {} rows (--query-rows): {how}", self.limits.rows))
+        })?;
+        self.bytes = bytes.ok_or_else(|| {
+            QueryError::Exhausted(format!("more than {} B (--query-bytes): {how}", self.limits.bytes))
+        })?;
+        Ok(())
     }
 }
 
@@ -367,9 +527,10 @@ struct Listed<'a> {
 }
 
 impl<'a> Listed<'a> {
-    fn new(inner: &'a Inner, id: String) -> Self {
+    fn new(inner: &'a Inner, id: String, caller: &Caller) -> Self {
         let (key, token) = (inner.next.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
-        inner.running.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (id, token.clone()));
+        let one = Running { id, owner: caller.owner.clone(), token: token.clone() };
+        inner.running.lock().unwrap_or_else(PoisonError::into_inner).insert(key, one);
         Self { inner, key, token }
     }
 }
@@ -402,12 +563,12 @@ impl Drop for Workers {
 }
 
 /// The batches, then the outcome: an answer that was cut short must never look complete.
-fn answer(measured: Measured, incoming: Incoming) -> Batches {
+fn answer(measured: Logged, incoming: Incoming) -> Batches {
     Box::pin(stream::unfold(Some((measured, incoming)), async |state| {
         let (mut measured, mut incoming) = state?;
         let ended = match timeout_at(incoming.deadline + GRACE, incoming.batches.recv()).await {
             Ok(Some(batch)) => {
-                measured.batch(batch.num_rows(), output::bytes(&batch));
+                measured.measured.batch(batch.num_rows(), output::bytes(&batch));
                 return Some((Ok(batch), Some((measured, incoming))));
             }
             Ok(None) => ended(incoming.outcome).await,
@@ -415,11 +576,11 @@ fn answer(measured: Measured, incoming: Incoming) -> Batches {
         };
         match ended {
             Ok(()) => {
-                measured.done();
+                measured.measured.done();
                 None
             }
             Err(error) => {
-                measured.failed(&error);
+                measured.measured.failed(&error);
                 Some((Err(error), None))
             }
         }
@@ -438,6 +599,12 @@ fn vanished() -> QueryError {
 
 fn left() -> QueryError {
     QueryError::Cancelled("the client has left".into())
+}
+
+fn stalled(stall: Duration) -> QueryError {
+    QueryError::Deadline(format!(
+        "nothing of the answer was taken for {stall:?} (--query-stall): read it faster, or ask for less"
+    ))
 }
 
 fn late(timeout: Duration) -> QueryError {
@@ -467,11 +634,26 @@ fn as_invalid(error: datafusion::error::DataFusionError) -> QueryError {
     }
 }
 
-fn template(tables: &Arc<Tables>, limits: &Limits) -> anyhow::Result<SessionState> {
+/// A session for each role, which all share one memory.
+fn sessions(
+    policy: &Policy,
+    tables: &Arc<Tables>,
+    limits: &Limits,
+) -> anyhow::Result<HashMap<String, SessionState>> {
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(limits.memory_bytes)))
         .with_max_temp_directory_size(SPILL_BYTES)
         .build_arc()?;
+    let session = |rules: &Arc<Rules>| Ok((rules.role().to_owned(), session(rules, tables, &runtime)?));
+    policy.roles().map(session).collect()
+}
+
+/// What a role sees, and nothing else.
+fn session(
+    rules: &Arc<Rules>,
+    tables: &Arc<Tables>,
+    runtime: &Arc<RuntimeEnv>,
+) -> anyhow::Result<SessionState> {
     let mut config =
         SessionConfig::new().with_default_catalog_and_schema(CATALOG, SCHEMA).with_information_schema(true);
     let options = config.options_mut();
@@ -480,13 +662,14 @@ fn template(tables: &Arc<Tables>, limits: &Limits) -> anyhow::Result<SessionStat
     options.sql_parser.map_string_types_to_utf8view = false;
     let state = SessionStateBuilder::new()
         .with_config(config)
-        .with_runtime_env(runtime)
+        .with_runtime_env(runtime.clone())
         .with_default_features()
         .build();
     let context = SessionContext::new_with_state(state);
     for dataset in tables::ALL {
-        let table: Arc<dyn TableProvider> = Arc::new(PostgresTable::new(dataset, tables.clone()));
-        context.register_table(dataset.name, table)?;
+        if let Some(table) = PostgresTable::new(dataset, rules, tables) {
+            context.register_table(dataset.name, Arc::new(table))?;
+        }
     }
     // What TimescaleDB calls it.
     context.register_udf(

@@ -12,6 +12,12 @@ pub enum QueryError {
     Invalid(String),
     #[error("{0}")]
     NotFound(String),
+    /// Nobody we know: no credentials, or wrong ones.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// Somebody we know, who may not.
+    #[error("{0}")]
+    Denied(String),
     /// A bound was reached: memory, concurrency, connections, size.
     #[error("{0}")]
     Exhausted(String),
@@ -21,6 +27,9 @@ pub enum QueryError {
     Cancelled(String),
     #[error("the database cannot be reached: {0}; try again")]
     Unavailable(String),
+    /// Something beside the database is not to be had just now.
+    #[error("{0}")]
+    Busy(String),
     #[error("{0}")]
     Unimplemented(String),
     #[error("internal error: {0}")]
@@ -34,10 +43,11 @@ impl QueryError {
     pub fn outcome(&self) -> &'static str {
         match self {
             Self::Invalid(_) | Self::NotFound(_) | Self::Unimplemented(_) => "invalid",
+            Self::Unauthenticated(_) | Self::Denied(_) => "denied",
             Self::Exhausted(_) => "exhausted",
             Self::Deadline(_) => "deadline",
             Self::Cancelled(_) => "cancelled",
-            Self::Unavailable(_) => "unavailable",
+            Self::Unavailable(_) | Self::Busy(_) => "unavailable",
             Self::Internal(_) => "failed",
         }
     }
@@ -57,10 +67,12 @@ impl From<QueryError> for Status {
         match error {
             QueryError::Invalid(_) => Status::invalid_argument(text),
             QueryError::NotFound(_) => Status::not_found(text),
+            QueryError::Unauthenticated(_) => Status::unauthenticated(text),
+            QueryError::Denied(_) => Status::permission_denied(text),
             QueryError::Exhausted(_) => Status::resource_exhausted(text),
             QueryError::Deadline(_) => Status::deadline_exceeded(text),
             QueryError::Cancelled(_) => Status::cancelled(text),
-            QueryError::Unavailable(_) => Status::unavailable(text),
+            QueryError::Unavailable(_) | QueryError::Busy(_) => Status::unavailable(text),
             QueryError::Unimplemented(_) => Status::unimplemented(text),
             QueryError::Internal(_) => Status::internal(text),
         }

@@ -1,13 +1,13 @@
 //! Arrow Flight as clients meet it. It wraps the Flight SQL service, whose blanket implementation knows neither
 //! ListFlights and GetSchema nor paths and JSON tickets.
-//!
-//! The service is open for now: any credentials are accepted, and none. Bind it to loopback or put a proxy in front.
 
 use crate::{
+    caller::{Caller, Door},
+    catalogue,
     engine::{Batches, Engine, Statement},
     error::{QueryError, Result},
     flight_sql::FlightSql,
-    tables::ALL,
+    identity::bearer_of,
     ticket::{self, Ticket},
 };
 use arrow_flight::{
@@ -19,10 +19,6 @@ use arrow_flight::{
     flight_descriptor::DescriptorType,
     flight_service_server::FlightService,
     sql::{Any, Command},
-};
-use base64::{
-    Engine as _,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use bytes::Bytes;
 use datafusion::arrow::{
@@ -39,11 +35,6 @@ pub type Replies<T> = Pin<Box<dyn Stream<Item = std::result::Result<T, Status>> 
 pub type DoGet = Replies<FlightData>;
 type Reply<T> = std::result::Result<Response<T>, Status>;
 
-/// Go clients leave the padding out.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 /// Names given to actions of ours; the others are Flight SQL's.
 const HEALTH: &str = "health";
 const CANCEL_FLIGHT_INFO: &str = "CancelFlightInfo";
@@ -66,26 +57,34 @@ impl Flight {
         Ok(Self { sql: FlightSql::new(engine.clone())?, engine })
     }
 
-    async fn dataset_info(&self, mut ticket: Ticket, descriptor: FlightDescriptor) -> Result<FlightInfo> {
-        let schema = self.engine.describe(Statement::Dataset(ticket.clone())).await?;
+    async fn dataset_info(
+        &self,
+        caller: &Caller,
+        mut ticket: Ticket,
+        descriptor: FlightDescriptor,
+    ) -> Result<FlightInfo> {
+        let schema = self.engine.describe(caller, Statement::Dataset(Box::new(ticket.clone()))).await?;
         ticket.id.get_or_insert_with(ticket::new_id);
-        flight_info(&schema, ticket.to_json()?, descriptor)
+        Ok(flight_info(&schema, ticket.to_json()?, descriptor)?.with_app_metadata(as_of(&self.engine).await))
     }
 
     async fn info(&self, request: Request<FlightDescriptor>) -> std::result::Result<FlightInfo, Status> {
         let descriptor = request.get_ref().clone();
+        let caller = caller(&request)?;
         match descriptor.r#type() {
             DescriptorType::Path => {
                 let [name] = &descriptor.path[..] else {
                     let text = "a path has one part, the name of a dataset, such as [\"reading\"]";
                     return Err(QueryError::Invalid(text.into()).into());
                 };
-                Ok(self.dataset_info(Ticket::of(name), descriptor.clone()).await?)
+                Ok(self.dataset_info(&caller, Ticket::of(name), descriptor.clone()).await?)
             }
             DescriptorType::Cmd => match meaning(&descriptor.cmd)? {
                 Meaning::FlightSql => Ok(self.sql.get_flight_info(request).await?.into_inner()),
-                Meaning::Dataset(ticket) => Ok(self.dataset_info(*ticket, descriptor.clone()).await?),
-                Meaning::Sql(sql) => Ok(self.sql.statement_info(sql, descriptor.clone()).await?),
+                Meaning::Dataset(ticket) => {
+                    Ok(self.dataset_info(&caller, *ticket, descriptor.clone()).await?)
+                }
+                Meaning::Sql(sql) => Ok(self.sql.statement_info(&caller, sql, descriptor.clone()).await?),
             },
             DescriptorType::Unknown => {
                 Err(QueryError::Invalid("a descriptor with neither path nor command".into()).into())
@@ -104,13 +103,10 @@ impl FlightService for Flight {
     type DoActionStream = Replies<arrow_flight::Result>;
     type ListActionsStream = Replies<ActionType>;
 
-    /// Answers any credentials with a token; nothing checks it yet.
+    /// The entrance has checked the credentials: they come back as a bearer token, which some tools send from then on.
     async fn handshake(&self, request: Request<Streaming<HandshakeRequest>>) -> Reply<Self::HandshakeStream> {
-        if let Some(header) = request.metadata().get("authorization") {
-            let user = user(header.as_bytes())?;
-            tracing::debug!(user, "handshake");
-        }
-        let token = ticket::new_id();
+        let header = request.metadata().get("authorization");
+        let token = header.and_then(|header| bearer_of(header.as_bytes())).unwrap_or_else(ticket::new_id);
         let answer = HandshakeResponse { protocol_version: 0, payload: token.clone().into() };
         let mut response = Response::new(Box::pin(stream::iter([Ok(answer)])) as Self::HandshakeStream);
         let bearer = MetadataValue::try_from(format!("Bearer {token}"))
@@ -124,12 +120,14 @@ impl FlightService for Flight {
         if !request.get_ref().expression.is_empty() {
             return Err(QueryError::Invalid("criteria are not known here; list all flights".into()).into());
         }
-        let info = |dataset: &'static crate::tables::Dataset| {
-            let descriptor = FlightDescriptor::new_path(vec![dataset.name.into()]);
-            let ticket = Ticket::of(dataset.name).to_json()?;
-            Ok(flight_info(&dataset.schema(), ticket, descriptor)?)
+        let info = |shown: catalogue::Shown| {
+            let descriptor = FlightDescriptor::new_path(vec![shown.name.into()]);
+            let ticket = Ticket::of(shown.name).to_json()?;
+            Ok(flight_info(&shown.schema, ticket, descriptor)?)
         };
-        Ok(Response::new(Box::pin(stream::iter(ALL.iter().map(info)))))
+        let rules = self.engine.rules(&caller(&request)?)?;
+        let infos: Vec<_> = catalogue::shown(rules).map(info).collect();
+        Ok(Response::new(Box::pin(stream::iter(infos))))
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Reply<FlightInfo> {
@@ -141,14 +139,16 @@ impl FlightService for Flight {
     }
 
     async fn do_get(&self, request: Request<arrow_flight::Ticket>) -> Reply<Self::DoGetStream> {
+        let caller = caller(&request)?;
         match meaning(&request.get_ref().ticket)? {
             Meaning::FlightSql => self.sql.do_get(request).await,
             Meaning::Dataset(ticket) => {
                 let id = ticket.id.clone().unwrap_or_else(ticket::new_id);
-                let (schema, batches) = self.engine.query(id, Statement::Dataset(*ticket)).await?;
-                Ok(answer(schema, batches))
+                let about = as_of(&self.engine).await;
+                let (schema, batches) = self.engine.query(&caller, id, Statement::Dataset(ticket)).await?;
+                Ok(answer(schema, batches, about))
             }
-            Meaning::Sql(sql) => Ok(self.sql.sql(&ticket::new_id(), sql).await?),
+            Meaning::Sql(sql) => Ok(self.sql.sql(&caller, &ticket::new_id(), sql).await?),
         }
     }
 
@@ -184,7 +184,8 @@ impl FlightService for Flight {
                     CancelFlightInfoRequest::decode(request.get_ref().body.clone()).map_err(|error| {
                         QueryError::Invalid(format!("the FlightInfo to cancel cannot be read: {error}"))
                     })?;
-                let found = asked.info.is_some_and(|info| self.sql.cancel(&info));
+                let caller = caller(&request)?;
+                let found = asked.info.is_some_and(|info| self.sql.cancel(&caller, &info));
                 let status = if found { CancelStatus::Cancelled } else { CancelStatus::NotCancellable };
                 CancelFlightInfoResult { status: status.into() }.encode_to_vec().into()
             }
@@ -216,6 +217,10 @@ impl FlightService for Flight {
     }
 }
 
+fn caller<T>(request: &Request<T>) -> Result<Caller> {
+    Caller::of(request.extensions(), Door::Flight)
+}
+
 /// A FlightInfo with one endpoint and no location: the connection that asked is the one to read from.
 pub fn flight_info(
     schema: &Schema,
@@ -226,22 +231,33 @@ pub fn flight_info(
     Ok(FlightInfo::new().try_with_schema(schema)?.with_descriptor(descriptor).with_endpoint(endpoint))
 }
 
+/// What an answer says of itself, as JSON: `complete_until`, the first instant that is not settled yet, or null where
+/// that cannot be told.
+pub async fn as_of(engine: &Engine) -> Bytes {
+    let known = engine.complete_until().await.ok();
+    serde_json::json!({"complete_until": known.map(|time| time.to_string())}).to_string().into()
+}
+
 pub fn schema_bytes(schema: &Schema) -> Result<Bytes> {
     let IpcMessage(bytes) = SchemaAsIpc::new(schema, &IpcWriteOptions::default()).try_into()?;
     Ok(bytes)
 }
 
 /// The stream of a DoGet: schema, batches, and the error if there is one. Never compressed: not all clients read that.
-pub fn answer(schema: SchemaRef, batches: Batches) -> Response<DoGet> {
+/// `about` comes with the schema.
+pub fn answer(schema: SchemaRef, batches: Batches, about: Bytes) -> Response<DoGet> {
     let batches = batches.map_err(|error| FlightError::Tonic(Box::new(error.into())));
     // The batches have their final size already.
-    let encoder = FlightDataEncoderBuilder::new().with_schema(schema).with_max_flight_data_size(usize::MAX);
+    let encoder = FlightDataEncoderBuilder::new()
+        .with_schema(schema)
+        .with_metadata(about)
+        .with_max_flight_data_size(usize::MAX);
     Response::new(Box::pin(encoder.build(batches).map_err(Status::from)))
 }
 
 pub fn one_batch(batch: RecordBatch) -> Response<DoGet> {
     let schema = batch.schema();
-    answer(schema, stream::iter([Ok(batch)]).boxed())
+    answer(schema, stream::iter([Ok(batch)]).boxed(), Bytes::new())
 }
 
 /// Tells a Flight SQL message (a protobuf `Any`) from a JSON ticket and from plain SQL.
@@ -264,24 +280,6 @@ fn meaning(bytes: &[u8]) -> Result<Meaning<'_>> {
     }
 }
 
-/// The user of an `authorization` header; empty for a bearer token.
-fn user(header: &[u8]) -> Result<String> {
-    let refused = || QueryError::Invalid("the authorization header is neither Basic nor Bearer".into());
-    let header = std::str::from_utf8(header).map_err(|_| refused())?;
-    let (scheme, rest) = header.trim().split_once(' ').ok_or_else(refused)?;
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Ok(String::new());
-    }
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return Err(refused());
-    }
-    let decoded = BASE64.decode(rest.trim()).map_err(|_| refused())?;
-    let decoded = String::from_utf8(decoded).map_err(|_| refused())?;
-    // A password may hold further colons.
-    let (user, _password) = decoded.split_once(':').ok_or_else(refused)?;
-    Ok(user.to_owned())
-}
-
 fn shortened(text: &str) -> String {
     text.chars().take(100).collect()
 }
@@ -291,17 +289,6 @@ mod tests {
     use super::*;
     use arrow_flight::sql::{CommandGetCatalogs, ProstMessageExt};
     use proptest::prelude::*;
-
-    #[test]
-    fn basic_credentials_are_read_with_and_without_padding() {
-        for header in ["Basic dTpwOnc=", "Basic dTpwOnc", "basic dTpwOnc="] {
-            assert_eq!(user(header.as_bytes()).unwrap(), "u", "{header}");
-        }
-        assert_eq!(user(b"Bearer abc").unwrap(), "");
-        for header in ["", "Basic", "Basic !!", "Basic dXA=", "Digest x"] {
-            assert!(user(header.as_bytes()).is_err(), "{header}");
-        }
-    }
 
     #[test]
     fn a_ticket_is_flight_sql_or_json_or_sql() {
@@ -319,7 +306,6 @@ mod tests {
         #[test]
         fn hostile_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             let _ = meaning(&bytes);
-            let _ = user(&bytes);
             let _ = FlightSql::running_id(&bytes);
         }
     }

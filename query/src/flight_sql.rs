@@ -1,12 +1,14 @@
 //! Flight SQL over the engine: statements, prepared statements and what clients ask about tables and server.
 
 use crate::{
+    caller::{Caller, Door},
+    catalogue,
     engine::{Engine, Statement},
     error::{QueryError, Result},
-    flight::{DoGet, answer, flight_info, one_batch, schema_bytes},
+    flight::{DoGet, answer, as_of, flight_info, one_batch, schema_bytes},
     prepared::{self, Prepared},
     sql_info, statement,
-    tables::{ALL, CATALOG, Dataset, SCHEMA},
+    tables::{CATALOG, SCHEMA},
     ticket::{self, read_statement_handle, statement_handle},
 };
 use arrow_flight::{
@@ -59,17 +61,24 @@ impl FlightSql {
     }
 
     /// Plans SQL text and hands out a ticket that carries it.
-    pub async fn statement_info(&self, sql: &str, descriptor: FlightDescriptor) -> Result<FlightInfo> {
+    pub async fn statement_info(
+        &self,
+        caller: &Caller,
+        sql: &str,
+        descriptor: FlightDescriptor,
+    ) -> Result<FlightInfo> {
         let statement = Statement::Sql { text: sql.to_owned(), parameters: Vec::new() };
-        let schema = self.engine.describe(statement).await?;
+        let schema = self.engine.describe(caller, statement).await?;
         let ticket = TicketStatementQuery { statement_handle: statement_handle(sql).into() };
-        flight_info(&schema, ticket.as_any().encode_to_vec(), descriptor)
+        let info = flight_info(&schema, ticket.as_any().encode_to_vec(), descriptor)?;
+        Ok(info.with_app_metadata(as_of(&self.engine).await))
     }
 
-    pub async fn sql(&self, id: &str, sql: &str) -> Result<Response<DoGet>> {
+    pub async fn sql(&self, caller: &Caller, id: &str, sql: &str) -> Result<Response<DoGet>> {
         let statement = Statement::Sql { text: sql.to_owned(), parameters: Vec::new() };
-        let (schema, batches) = self.engine.query(id.to_owned(), statement).await?;
-        Ok(answer(schema, batches))
+        let about = as_of(&self.engine).await;
+        let (schema, batches) = self.engine.query(caller, id.to_owned(), statement).await?;
+        Ok(answer(schema, batches, about))
     }
 
     /// The name that an answer to this ticket can be cancelled by.
@@ -86,21 +95,23 @@ impl FlightSql {
     }
 
     /// True if something was running for one of the tickets of this FlightInfo.
-    pub fn cancel(&self, info: &FlightInfo) -> bool {
+    pub fn cancel(&self, caller: &Caller, info: &FlightInfo) -> bool {
         let tickets = info.endpoint.iter().filter_map(|endpoint| endpoint.ticket.as_ref());
         let ids: Vec<_> = tickets.filter_map(|ticket| Self::running_id(&ticket.ticket)).collect();
         // All of them, not only up to the first that runs.
-        ids.iter().filter(|id| self.engine.cancel(id)).count() != 0
+        ids.iter().filter(|id| self.engine.cancel(caller, id)).count() != 0
     }
 
-    fn bound(&self, command: &CommandPreparedStatementQuery) -> Result<Statement> {
-        let (text, parameters) = self.prepared.get(&command.prepared_statement_handle, Instant::now())?;
+    fn bound(&self, caller: &Caller, command: &CommandPreparedStatementQuery) -> Result<Statement> {
+        let owner = &caller.owner;
+        let (text, parameters) =
+            self.prepared.get(owner, &command.prepared_statement_handle, Instant::now())?;
         Ok(Statement::Sql { text, parameters })
     }
 
-    async fn create(&self, query: &str) -> Result<ActionCreatePreparedStatementResult> {
+    async fn create(&self, caller: &Caller, query: &str) -> Result<ActionCreatePreparedStatementResult> {
         let sql = statement::numbered(query)?;
-        let (schema, parameters) = self.engine.prepare(sql.clone()).await?;
+        let (schema, parameters) = self.engine.prepare(caller, sql.clone()).await?;
         let last = parameters.keys().last().copied().unwrap_or(0);
         if PARAMETERS_MAX < last {
             return Err(QueryError::Exhausted(format!(
@@ -111,7 +122,7 @@ impl FlightSql {
         let fields: Vec<_> =
             (1..=last).map(|place| Field::new(format!("${place}"), kind(place), true)).collect();
         Ok(ActionCreatePreparedStatementResult {
-            prepared_statement_handle: self.prepared.keep(sql, Instant::now()).into(),
+            prepared_statement_handle: self.prepared.keep(&caller.owner, sql, Instant::now()).into(),
             dataset_schema: schema_bytes(&schema)?,
             parameter_schema: schema_bytes(&Schema::new(fields))?,
         })
@@ -119,11 +130,12 @@ impl FlightSql {
 
     async fn bind(
         &self,
+        caller: &Caller,
         command: CommandPreparedStatementQuery,
         stream: PeekableFlightDataStream,
     ) -> std::result::Result<DoPutPreparedStatementResult, Status> {
         let row = prepared::row(stream.map_err(FlightError::from)).await?;
-        self.prepared.bind(&command.prepared_statement_handle, row, Instant::now())?;
+        self.prepared.bind(&caller.owner, &command.prepared_statement_handle, row, Instant::now())?;
         Ok(DoPutPreparedStatementResult {
             prepared_statement_handle: Some(command.prepared_statement_handle),
         })
@@ -141,16 +153,16 @@ impl FlightSql {
         builder.build().map_err(|error| status(&error))
     }
 
-    fn tables(&self, mut query: CommandGetTables) -> Result<RecordBatch> {
+    fn tables(&self, caller: &Caller, mut query: CommandGetTables) -> Result<RecordBatch> {
         for kind in &mut query.table_types {
             if TABLE_TYPES.iter().any(|known| kind.eq_ignore_ascii_case(known)) {
                 *kind = TABLE.into();
             }
         }
         let mut builder = query.into_builder();
-        for dataset in ALL {
+        for shown in catalogue::shown(self.engine.rules(caller)?) {
             builder
-                .append(CATALOG, SCHEMA, dataset.name, TABLE, &dataset.schema())
+                .append(CATALOG, SCHEMA, shown.name, TABLE, &shown.schema)
                 .map_err(|error| status(&error))?;
         }
         builder.build().map_err(|error| status(&error))
@@ -172,11 +184,12 @@ impl FlightSql {
         query.into_builder(&self.xdbc_types).build().map_err(|error| status(&error))
     }
 
-    fn primary_keys(&self, query: &CommandGetPrimaryKeys) -> Result<RecordBatch> {
+    fn primary_keys(&self, caller: &Caller, query: &CommandGetPrimaryKeys) -> Result<RecordBatch> {
         let here = query.catalog.as_deref().is_none_or(|name| name == CATALOG)
             && query.db_schema.as_deref().is_none_or(|name| name == SCHEMA);
-        let key = Dataset::named(&query.table).filter(|_| here).map_or(&[][..], |dataset| dataset.key);
-        Ok(sql_info::primary_keys(CATALOG, SCHEMA, &query.table, key)?)
+        let shown = catalogue::shown(self.engine.rules(caller)?).find(|shown| shown.name == query.table);
+        let key = shown.filter(|_| here).map(|shown| shown.key).unwrap_or_default();
+        Ok(sql_info::primary_keys(CATALOG, SCHEMA, &query.table, &key)?)
     }
 }
 
@@ -190,6 +203,10 @@ fn status(error: &FlightError) -> QueryError {
 /// FlightInfo of a metadata command: the command itself is the ticket.
 fn metadata_info(command: &Any, schema: &Schema, request: Request<FlightDescriptor>) -> Reply<FlightInfo> {
     Ok(Response::new(flight_info(schema, command.encode_to_vec(), request.into_inner())?))
+}
+
+fn caller<T>(request: &Request<T>) -> Result<Caller> {
+    Caller::of(request.extensions(), Door::FlightSql)
 }
 
 fn read_only() -> Status {
@@ -209,16 +226,17 @@ impl FlightSqlService for FlightSql {
         query: CommandStatementQuery,
         request: Request<FlightDescriptor>,
     ) -> Reply<FlightInfo> {
-        Ok(Response::new(self.statement_info(&query.query, request.into_inner()).await?))
+        let caller = caller(&request)?;
+        Ok(Response::new(self.statement_info(&caller, &query.query, request.into_inner()).await?))
     }
 
     async fn do_get_statement(
         &self,
         ticket: TicketStatementQuery,
-        _request: Request<Ticket>,
+        request: Request<Ticket>,
     ) -> Reply<<Self as FlightService>::DoGetStream> {
         let (id, sql) = read_statement_handle(&ticket.statement_handle)?;
-        Ok(self.sql(id, sql).await?)
+        Ok(self.sql(&caller(&request)?, id, sql).await?)
     }
 
     async fn get_flight_info_prepared_statement(
@@ -226,35 +244,38 @@ impl FlightSqlService for FlightSql {
         query: CommandPreparedStatementQuery,
         request: Request<FlightDescriptor>,
     ) -> Reply<FlightInfo> {
-        let schema = self.engine.describe(self.bound(&query)?).await?;
+        let caller = caller(&request)?;
+        let schema = self.engine.describe(&caller, self.bound(&caller, &query)?).await?;
         metadata_info(&query.as_any(), &schema, request)
     }
 
     async fn do_get_prepared_statement(
         &self,
         query: CommandPreparedStatementQuery,
-        _request: Request<Ticket>,
+        request: Request<Ticket>,
     ) -> Reply<<Self as FlightService>::DoGetStream> {
-        let statement = self.bound(&query)?;
+        let caller = caller(&request)?;
+        let statement = self.bound(&caller, &query)?;
         let id = ticket::text(&query.prepared_statement_handle)?.to_owned();
-        let (schema, batches) = self.engine.query(id, statement).await?;
-        Ok(answer(schema, batches))
+        let about = as_of(&self.engine).await;
+        let (schema, batches) = self.engine.query(&caller, id, statement).await?;
+        Ok(answer(schema, batches, about))
     }
 
     async fn do_action_create_prepared_statement(
         &self,
         query: ActionCreatePreparedStatementRequest,
-        _request: Request<Action>,
+        request: Request<Action>,
     ) -> std::result::Result<ActionCreatePreparedStatementResult, Status> {
-        Ok(self.create(&query.query).await?)
+        Ok(self.create(&caller(&request)?, &query.query).await?)
     }
 
     async fn do_action_close_prepared_statement(
         &self,
         query: ActionClosePreparedStatementRequest,
-        _request: Request<Action>,
+        request: Request<Action>,
     ) -> std::result::Result<(), Status> {
-        self.prepared.close(&query.prepared_statement_handle);
+        self.prepared.close(&caller(&request)?.owner, &query.prepared_statement_handle);
         Ok(())
     }
 
@@ -263,7 +284,8 @@ impl FlightSqlService for FlightSql {
         query: CommandPreparedStatementQuery,
         request: Request<PeekableFlightDataStream>,
     ) -> std::result::Result<DoPutPreparedStatementResult, Status> {
-        self.bind(query, request.into_inner()).await
+        let caller = caller(&request)?;
+        self.bind(&caller, query, request.into_inner()).await
     }
 
     async fn do_put_statement_update(
@@ -309,13 +331,14 @@ impl FlightSqlService for FlightSql {
     async fn do_action_cancel_query(
         &self,
         query: ActionCancelQueryRequest,
-        _request: Request<Action>,
+        request: Request<Action>,
     ) -> std::result::Result<ActionCancelQueryResult, Status> {
+        let caller = caller(&request)?;
         let info = FlightInfo::decode(query.info).map_err(|error| {
             QueryError::Invalid(format!("the FlightInfo to cancel cannot be read: {error}"))
         })?;
         // CANCEL_RESULT_CANCELLED and CANCEL_RESULT_NOT_CANCELLABLE of FlightSql.proto
-        Ok(ActionCancelQueryResult { result: if self.cancel(&info) { 1 } else { 3 } })
+        Ok(ActionCancelQueryResult { result: if self.cancel(&caller, &info) { 1 } else { 3 } })
     }
 
     async fn get_flight_info_catalogs(
@@ -361,9 +384,9 @@ impl FlightSqlService for FlightSql {
     async fn do_get_tables(
         &self,
         query: CommandGetTables,
-        _request: Request<Ticket>,
+        request: Request<Ticket>,
     ) -> Reply<<Self as FlightService>::DoGetStream> {
-        Ok(one_batch(self.tables(query)?))
+        Ok(one_batch(self.tables(&caller(&request)?, query)?))
     }
 
     async fn get_flight_info_table_types(
@@ -425,9 +448,9 @@ impl FlightSqlService for FlightSql {
     async fn do_get_primary_keys(
         &self,
         query: CommandGetPrimaryKeys,
-        _request: Request<Ticket>,
+        request: Request<Ticket>,
     ) -> Reply<<Self as FlightService>::DoGetStream> {
-        Ok(one_batch(self.primary_keys(&query)?))
+        Ok(one_batch(self.primary_keys(&caller(&request)?, &query)?))
     }
 
     async fn get_flight_info_exported_keys(

@@ -2,9 +2,13 @@
 //! panics; all of it is refused, or is a request like any other. The database is not there: what would read it says so.
 
 use crate::{
+    access::AccessLog,
+    caller::{Caller, Door},
     database::Database,
     engine::{Engine, Limits, Statement},
     flight::Flight,
+    identity::{Identity, Via},
+    policy::Policy,
     prepared,
     tables::ALL,
     ticket::{self, Ticket},
@@ -41,17 +45,43 @@ use std::{
 use tokio::runtime::Runtime;
 use tonic::{Code, Request, Status};
 
+pub fn limits() -> Limits {
+    let timeout = Duration::from_secs(20);
+    Limits {
+        memory_bytes: 64 << 20,
+        timeout,
+        concurrency: 2,
+        concurrency_each: 2,
+        queue: 8,
+        rows: 1_000_000,
+        bytes: 1 << 30,
+        stall: timeout,
+    }
+}
+
 /// An engine that plans, and whose database is not there.
 pub fn engine() -> Engine {
-    let timeout = Duration::from_secs(20);
-    let limits = Limits { memory_bytes: 64 << 20, timeout, concurrency: 2, queue: 8 };
+    let limits = limits();
+    let timeout = limits.timeout;
     let database = Database::at("host=/nonexistent user=nobody dbname=nothing", 2, timeout).unwrap();
-    Engine::start(database, limits).unwrap()
+    Engine::start(database, limits, Policy::load(None).unwrap(), AccessLog::none(), None).unwrap()
 }
 
 static ENGINE: LazyLock<Arc<Engine>> = LazyLock::new(|| Arc::new(engine()));
 static FLIGHT: LazyLock<Flight> = LazyLock::new(|| Flight::new(ENGINE.clone()).unwrap());
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+
+/// Everybody, who may ask everything.
+pub fn caller() -> Caller {
+    Caller::new(Identity { name: "anonymous".into(), role: "operator".into(), via: Via::Open }, Door::Flight)
+}
+
+/// A request that passed the entrance.
+fn let_in<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.extensions_mut().insert(caller().identity);
+    request
+}
 
 type Outcome = std::result::Result<(), TestCaseError>;
 
@@ -156,7 +186,7 @@ fn check_refusal(status: &Status) -> Outcome {
 /// Asks by these bytes whatever can be asked.
 fn check(bytes: &[u8]) -> Outcome {
     RUNTIME.block_on(async {
-        let descriptor = || Request::new(FlightDescriptor::new_cmd(bytes.to_vec()));
+        let descriptor = || let_in(FlightDescriptor::new_cmd(bytes.to_vec()));
         match FLIGHT.get_flight_info(descriptor()).await {
             Ok(info) => prop_assert!(!info.get_ref().endpoint.is_empty()),
             Err(status) => check_refusal(&status)?,
@@ -164,7 +194,7 @@ fn check(bytes: &[u8]) -> Outcome {
         if let Err(status) = FLIGHT.get_schema(descriptor()).await {
             check_refusal(&status)?;
         }
-        match FLIGHT.do_get(Request::new(arrow_flight::Ticket::new(bytes.to_vec()))).await {
+        match FLIGHT.do_get(let_in(arrow_flight::Ticket::new(bytes.to_vec()))).await {
             Ok(answer) => {
                 let mut answer = answer.into_inner();
                 while let Some(data) = answer.next().await {
@@ -179,7 +209,7 @@ fn check(bytes: &[u8]) -> Outcome {
 
 fn check_action(name: &str, body: Vec<u8>) -> Outcome {
     RUNTIME.block_on(async {
-        match FLIGHT.do_action(Request::new(Action::new(name, body))).await {
+        match FLIGHT.do_action(let_in(Action::new(name, body))).await {
             Ok(answer) => {
                 let results = answer.into_inner().try_collect::<Vec<_>>().await;
                 results.map(drop).or_else(|status| check_refusal(&status))
@@ -238,17 +268,10 @@ fn asked() -> impl Strategy<Value = Ticket> {
         texts(),
         columns,
         prop::option::of(any::<usize>()),
-        prop::option::of(any::<String>()),
+        (prop::option::of(any::<String>()), prop::option::of(any::<String>()), texts(), texts()),
     )
-        .prop_map(|(dataset, from, to, sensor, metric, columns, limit, id)| Ticket {
-            dataset,
-            from,
-            to,
-            sensor,
-            metric,
-            columns,
-            limit,
-            id,
+        .prop_map(|(dataset, from, to, sensor, metric, columns, limit, (id, width, segment, zone))| {
+            Ticket { dataset, from, to, sensor, metric, segment, zone, columns, width, limit, id }
         })
 }
 
@@ -267,7 +290,7 @@ proptest! {
     #[test]
     fn a_ticket_says_what_was_asked(asked in asked()) {
         prop_assert_eq!(&Ticket::parse(&asked.to_json().unwrap()).unwrap(), &asked);
-        if let Err(error) = RUNTIME.block_on(ENGINE.describe(Statement::Dataset(asked.clone()))) {
+        if let Err(error) = RUNTIME.block_on(ENGINE.describe(&caller(), Statement::Dataset(Box::new(asked.clone())))) {
             check_refusal(&error.into())?;
         }
         check(asked.to_json().unwrap().as_bytes())?;
@@ -293,7 +316,7 @@ proptest! {
     #[test]
     fn a_descriptor_of_any_path_is_refused_or_a_dataset(path in vec(name(), 0..3)) {
         let known = path.len() == 1 && ALL.iter().any(|dataset| dataset.name == path[0]);
-        let asked = RUNTIME.block_on(FLIGHT.get_flight_info(Request::new(FlightDescriptor::new_path(path))));
+        let asked = RUNTIME.block_on(FLIGHT.get_flight_info(let_in(FlightDescriptor::new_path(path))));
         prop_assert_eq!(asked.is_ok(), known);
     }
 

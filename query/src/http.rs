@@ -1,9 +1,16 @@
-//! One port for all: gRPC (HTTP/2), gRPC-web (also HTTP/1.1) and two plain pages.
+//! One port for all: gRPC (HTTP/2), gRPC-web (also HTTP/1.1) and files.
 
-use crate::{engine::Engine, flight::Flight, tables::ALL};
+use crate::{
+    engine::Engine,
+    entrance::{self, Peer},
+    flight::Flight,
+    identity::Authenticator,
+    pages,
+    tls::Tls,
+};
 use anyhow::Context;
 use arrow_flight::flight_service_server::FlightServiceServer;
-use axum::{Router, extract::State, http::StatusCode, routing::get};
+use axum::{Extension, Router, middleware::from_fn_with_state};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -11,8 +18,10 @@ use hyper_util::{
 };
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic_web::GrpcWebLayer;
@@ -42,16 +51,24 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-pub fn router(engine: Arc<Engine>) -> anyhow::Result<Router> {
+/// Every door, behind the entrance; only whether the service lives is told to anybody.
+pub fn router(engine: Arc<Engine>, authenticator: Arc<Authenticator>) -> anyhow::Result<Router> {
     let flight =
         FlightServiceServer::new(Flight::new(engine.clone())?).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let flight = tonic::service::Routes::new(flight).prepare().into_axum_router().layer(GrpcWebLayer::new());
-    let pages = Router::new().route("/", get(about)).route("/healthz", get(health)).with_state(engine);
-    Ok(pages.fallback_service(flight))
+    let entrance = from_fn_with_state(authenticator, entrance::enter);
+    // Inside of gRPC-web, which translates a refusal as it does an answer.
+    let flight = tonic::service::Routes::new(flight).prepare().into_axum_router().layer(entrance.clone());
+    let pages = pages::guarded().layer(entrance).merge(pages::open());
+    Ok(pages.with_state(engine).fallback_service(flight.layer(GrpcWebLayer::new())))
 }
 
 /// Serves until `shutdown`, then lets running answers end.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<Arc<Tls>>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -71,9 +88,9 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
                 }
             },
         };
-        let (router, shutdown) = (router.clone(), shutdown.clone());
+        let (router, tls, shutdown) = (router.clone(), tls.clone(), shutdown.clone());
         connections.spawn(async move {
-            connection(stream, router, shutdown).await;
+            accepted(stream, router, tls.as_deref(), shutdown).await;
             drop(place);
         });
     }
@@ -85,10 +102,27 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
     Ok(())
 }
 
-async fn connection(stream: TcpStream, router: Router, shutdown: CancellationToken) {
+async fn accepted(stream: TcpStream, router: Router, tls: Option<&Tls>, shutdown: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "could not set nodelay");
     }
+    let Some(tls) = tls else { return connection(stream, router, shutdown).await };
+    match timeout(HEADER_TIMEOUT, tls.acceptor().accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+            let peer = certificate.map(|der| Peer::with_certificate(der)).unwrap_or_default();
+            connection(stream, router.layer(Extension(peer)), shutdown).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "a client that does not speak TLS, or is not trusted"),
+        Err(_) => tracing::debug!("a client that does not finish its TLS handshake"),
+    }
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    shutdown: CancellationToken,
+) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     builder
@@ -110,27 +144,5 @@ async fn connection(stream: TcpStream, router: Router, shutdown: CancellationTok
     };
     if let Err(error) = result {
         tracing::debug!(error, "a connection ended early");
-    }
-}
-
-async fn about() -> String {
-    let mut text = String::from(
-        "Screenline: a city's telemetry by Arrow Flight, Flight SQL and gRPC-web on this port.\n\n\
-         Python:  from adbc_driver_flightsql import dbapi\n\
-         \x20        dbapi.connect(\"grpc://HOST:PORT\").cursor().execute(\"SELECT * FROM reading LIMIT 10\")\n\
-         or:      pyarrow.flight.connect(\"grpc://HOST:PORT\").do_get(pyarrow.flight.Ticket(b'{\"dataset\": \"reading\"}'))\n\n\
-         Datasets:\n",
-    );
-    for dataset in ALL {
-        let columns: Vec<_> = dataset.columns.iter().map(|column| column.name).collect();
-        text += &format!("  {:<10} {}\n             ({})\n", dataset.name, dataset.about, columns.join(", "));
-    }
-    text
-}
-
-async fn health(State(engine): State<Arc<Engine>>) -> (StatusCode, String) {
-    match engine.ping().await {
-        Ok(()) => (StatusCode::OK, "ok\n".into()),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
     }
 }

@@ -10,31 +10,50 @@
 //! columns, times, integers and series that the plan needs. One query may read several tables, each in a snapshot of
 //! its own.
 
+pub mod access;
+mod caller;
+mod catalogue;
 mod copy;
 mod database;
 mod dialect;
 mod engine;
+mod entrance;
 mod error;
+mod export;
 mod flight;
 mod flight_sql;
 #[cfg(test)]
 mod hostile;
 mod http;
+pub mod identity;
 mod metrics;
+mod openapi;
 mod output;
+mod pages;
+mod policy;
 mod prepared;
+mod present;
+mod problem;
 mod provider;
 mod pushdown;
 mod scan;
+mod segments;
 mod series;
 mod sql_info;
 mod statement;
 mod tables;
 mod ticket;
+mod tls;
 
-use anyhow::Context;
+use access::AccessLog;
+use anyhow::{Context, ensure};
 use engine::{Engine, Limits};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use identity::{Authenticator, IdentityArgs};
+use jiff::Timestamp;
+use policy::Policy;
+use segments::Segments;
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use tls::{Tls, TlsArgs};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +76,38 @@ pub struct Config {
     /// Queries that run at once; four times as many may wait
     #[arg(long, env = "SCREENLINE_QUERY_CONCURRENCY", default_value_t = 8, value_parser = concurrency)]
     pub query_concurrency: usize,
+    /// Queries of one identity that run at once
+    #[arg(long, env = "SCREENLINE_QUERY_CONCURRENCY_EACH", default_value_t = 4, value_parser = concurrency)]
+    pub query_concurrency_each: usize,
+    /// Rows of one answer at most; downloads by /export have no such bound
+    #[arg(long, env = "SCREENLINE_QUERY_ROWS", default_value_t = 50_000_000)]
+    pub query_rows: u64,
+    /// Bytes of one answer at most
+    #[arg(long, env = "SCREENLINE_QUERY_BYTES", default_value_t = 8 << 30)]
+    pub query_bytes: u64,
+    /// How long a client may take nothing of an answer that waits for it
+    #[arg(long, env = "SCREENLINE_QUERY_STALL", default_value = "30s", value_parser = duration)]
+    pub query_stall: Duration,
+    /// Who sees what, by role (TOML); without it, what `query/src/policy/default.toml` says
+    #[arg(long, env = "SCREENLINE_POLICY", value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Where it is written down who asked what; needed where anybody has to say who they are
+    #[arg(long, env = "SCREENLINE_ACCESS_LOG", value_name = "FILE")]
+    pub access_log: Option<PathBuf>,
+    /// Folder for copies of closed days, which are read many times faster than the database's rows; emptied at the start.
+    /// It holds what the tables hold: guard it as these
+    #[arg(long, env = "SCREENLINE_SEGMENTS", value_name = "DIR")]
+    pub segments: Option<PathBuf>,
+    /// Bytes of them on disk; those unused for longest go first
+    #[arg(long, env = "SCREENLINE_SEGMENTS_BYTES", default_value_t = 8 << 30)]
+    pub segments_bytes: u64,
+    /// Bytes of them in memory
+    #[arg(long, env = "SCREENLINE_SEGMENTS_MEMORY_BYTES", default_value_t = 256 << 20)]
+    pub segments_memory_bytes: u64,
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+    #[command(flatten)]
+    pub tls: TlsArgs,
 }
 
 /// A running service.
@@ -64,6 +115,8 @@ pub struct Config {
 pub struct Handle {
     /// Where it listens, with the port that was taken.
     pub address: SocketAddr,
+    /// Whether it speaks TLS.
+    pub is_encrypted: bool,
     /// True from the start: `start` returns when calls are answered.
     pub ready: watch::Receiver<bool>,
     /// Ends after the shutdown, or with the error that stopped the service.
@@ -72,8 +125,8 @@ pub struct Handle {
 
 /// Database connections for one running query: joins read several tables at once.
 const CONNECTIONS_EACH: usize = 2;
-/// And for health checks and the dictionary of series.
-const CONNECTIONS_BESIDE: usize = 2;
+/// And for health checks, the dictionary of series, and segments in the making.
+const CONNECTIONS_BESIDE: usize = 4;
 const QUEUE_EACH: usize = 4;
 
 /// Starts the service; it answers when this returns.
@@ -82,29 +135,67 @@ const QUEUE_EACH: usize = 4;
 /// If the database cannot be reached or has no tables yet, or the address is taken.
 pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Result<Handle> {
     metrics::describe();
+    let policy = Policy::load(config.policy.as_deref())?;
+    let authenticator = Arc::new(authenticator(&config, &policy).await?);
+    let log = match &config.access_log {
+        Some(path) => AccessLog::open(path)?,
+        None => AccessLog::none(),
+    };
+    let tls = Tls::load(&config.tls).context("TLS")?.map(Arc::new);
     let limits = Limits {
         memory_bytes: config.query_memory_bytes,
         timeout: config.query_timeout,
         concurrency: config.query_concurrency,
+        concurrency_each: config.query_concurrency_each,
         queue: config.query_concurrency * QUEUE_EACH,
+        rows: config.query_rows,
+        bytes: config.query_bytes,
+        stall: config.query_stall,
     };
     let connections = config.query_concurrency * CONNECTIONS_EACH + CONNECTIONS_BESIDE;
     let database = database::Database::open(&config.database_url, connections, config.query_timeout)
         .await
         .context("open the database for queries")?;
-    let engine = Arc::new(Engine::start(database, limits)?);
-    let router = http::router(engine)?;
+    let kept = match &config.segments {
+        Some(folder) => Some(Segments::open(folder, config.segments_bytes, config.segments_memory_bytes)?),
+        None => None,
+    };
+    let engine = Arc::new(Engine::start(database, limits, policy, log, kept)?);
+    let router = http::router(engine, authenticator)?;
     let listener = http::bind(config.listen).await?;
     let address = listener.local_addr()?;
     let (to_ready, ready) = watch::channel(true);
+    let is_encrypted = tls.is_some();
     let finished = tokio::spawn(async move {
-        let served = http::serve(listener, router, shutdown).await;
+        let served = http::serve(listener, router, tls, shutdown).await;
         let _ = to_ready.send(false); // nobody has to watch
         tracing::info!("query stopped");
         served
     });
     tracing::info!(%address, "query listens");
-    Ok(Handle { address, ready, finished })
+    Ok(Handle { address, is_encrypted, ready, finished })
+}
+
+/// Who is let in.
+async fn authenticator(config: &Config, policy: &Policy) -> anyhow::Result<Authenticator> {
+    let roles: BTreeSet<String> = policy.roles().map(|rules| rules.role().to_owned()).collect();
+    let known = Arc::new(move |role: &str| roles.contains(role));
+    let authenticator = Authenticator::start(&config.identity, known, Timestamp::now()).await?;
+    authenticator.check_address(&config.listen)?;
+    if authenticator.is_configured() {
+        ensure!(
+            config.access_log.is_some(),
+            "give --access-log FILE: where people have to say who they are, it is written down what they asked"
+        );
+        if config.tls.tls_cert.is_none() && !config.listen.ip().is_loopback() {
+            tracing::warn!(
+                "tokens and answers travel unencrypted: give --tls-cert and --tls-key, or put a proxy in front"
+            );
+        }
+    } else {
+        tracing::info!("everybody on this machine may ask everything: no --tokens and no --jwks are given");
+    }
+    Ok(authenticator)
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -7,10 +7,11 @@ use crate::{
 use arrow_flight::{FlightData, decode::FlightRecordBatchStream, error::FlightError};
 use datafusion::{arrow::array::RecordBatch, scalar::ScalarValue};
 use futures::{FutureExt, Stream, StreamExt};
+use processor::faults::{Bug, planted};
 use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 use tonic::Status;
@@ -30,6 +31,8 @@ pub struct Prepared {
 
 #[derive(Debug)]
 struct Entry {
+    /// Nobody else may use it.
+    owner: Arc<str>,
     /// With numbered parameters.
     sql: String,
     bound: Vec<ScalarValue>,
@@ -43,8 +46,8 @@ impl Default for Prepared {
 }
 
 impl Prepared {
-    /// Keeps a statement and returns its handle.
-    pub fn keep(&self, sql: String, now: Instant) -> String {
+    /// Keeps a statement of somebody and returns its handle.
+    pub fn keep(&self, owner: &Arc<str>, sql: String, now: Instant) -> String {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|_, entry| now.duration_since(entry.used) < TTL);
         if self.max <= kept.len()
@@ -54,37 +57,47 @@ impl Prepared {
             kept.remove(&oldest);
         }
         let handle = new_id();
-        kept.insert(handle.clone(), Entry { sql, bound: Vec::new(), used: now });
+        kept.insert(handle.clone(), Entry { owner: owner.clone(), sql, bound: Vec::new(), used: now });
         handle
     }
 
     /// The statement and the values bound to it.
-    pub fn get(&self, handle: &[u8], now: Instant) -> Result<(String, Vec<ScalarValue>)> {
-        self.with(handle, now, |entry| (entry.sql.clone(), entry.bound.clone()))
+    pub fn get(&self, owner: &str, handle: &[u8], now: Instant) -> Result<(String, Vec<ScalarValue>)> {
+        self.with(owner, handle, now, |entry| (entry.sql.clone(), entry.bound.clone()))
     }
 
     /// Binds values to `$1`, `$2`, .., in place of those before.
-    pub fn bind(&self, handle: &[u8], values: Vec<ScalarValue>, now: Instant) -> Result<()> {
+    pub fn bind(&self, owner: &str, handle: &[u8], values: Vec<ScalarValue>, now: Instant) -> Result<()> {
         let bytes: usize = values.iter().map(ScalarValue::size).sum();
         if BOUND_BYTES_MAX < bytes {
             return Err(QueryError::Exhausted(format!(
                 "{bytes} B of parameters; {BOUND_BYTES_MAX} B are allowed"
             )));
         }
-        self.with(handle, now, |entry| entry.bound = values)
+        self.with(owner, handle, now, |entry| entry.bound = values)
     }
 
     /// Closing what is gone already is no error.
-    pub fn close(&self, handle: &[u8]) {
-        if let Ok(handle) = std::str::from_utf8(handle) {
-            self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(handle);
+    pub fn close(&self, owner: &str, handle: &[u8]) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(handle) = std::str::from_utf8(handle)
+            && kept.get(handle).is_some_and(|entry| *entry.owner == *owner)
+        {
+            kept.remove(handle);
         }
     }
 
-    fn with<T>(&self, handle: &[u8], now: Instant, act: impl FnOnce(&mut Entry) -> T) -> Result<T> {
+    fn with<T>(
+        &self,
+        owner: &str,
+        handle: &[u8],
+        now: Instant,
+        act: impl FnOnce(&mut Entry) -> T,
+    ) -> Result<T> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = std::str::from_utf8(handle).ok().and_then(|handle| kept.get_mut(handle));
-        match entry.filter(|entry| now.duration_since(entry.used) < TTL) {
+        let is_theirs = |entry: &&mut Entry| *entry.owner == *owner || planted(Bug::SharedHandle);
+        match entry.filter(|entry| is_theirs(entry) && now.duration_since(entry.used) < TTL) {
             Some(entry) => {
                 entry.used = now;
                 Ok(act(entry))
@@ -154,22 +167,33 @@ mod tests {
         buffer::ScalarBuffer,
         datatypes::{DataType, Field, UnionFields},
     };
-    use std::sync::Arc;
 
     #[test]
     fn the_statement_unused_for_longest_makes_room() {
         let prepared = Prepared { max: 2, ..Prepared::default() };
-        let now = Instant::now();
-        let (one, two) =
-            (prepared.keep("1".into(), now), prepared.keep("2".into(), now + Duration::from_secs(1)));
-        prepared.get(one.as_bytes(), now + Duration::from_secs(2)).unwrap();
-        let three = prepared.keep("3".into(), now + Duration::from_secs(3));
-        assert!(prepared.get(two.as_bytes(), now).is_err());
-        assert_eq!(prepared.get(three.as_bytes(), now + Duration::from_secs(3)).unwrap().0, "3");
-        assert!(prepared.get(one.as_bytes(), now + TTL * 2).is_err(), "too old");
-        prepared.close(one.as_bytes());
-        assert!(prepared.get(one.as_bytes(), now).is_err());
-        assert!(prepared.get(b"\xff", now).is_err());
+        let (now, me) = (Instant::now(), Arc::from("me"));
+        let (one, two) = (
+            prepared.keep(&me, "1".into(), now),
+            prepared.keep(&me, "2".into(), now + Duration::from_secs(1)),
+        );
+        prepared.get("me", one.as_bytes(), now + Duration::from_secs(2)).unwrap();
+        let three = prepared.keep(&me, "3".into(), now + Duration::from_secs(3));
+        assert!(prepared.get("me", two.as_bytes(), now).is_err());
+        assert_eq!(prepared.get("me", three.as_bytes(), now + Duration::from_secs(3)).unwrap().0, "3");
+        assert!(prepared.get("me", one.as_bytes(), now + TTL * 2).is_err(), "too old");
+        prepared.close("me", one.as_bytes());
+        assert!(prepared.get("me", one.as_bytes(), now).is_err());
+        assert!(prepared.get("me", b"\xff", now).is_err());
+    }
+
+    #[test]
+    fn a_handle_is_of_no_use_to_others() {
+        let (now, prepared) = (Instant::now(), Prepared::default());
+        let handle = prepared.keep(&Arc::from("me"), "SELECT 1".into(), now);
+        assert!(prepared.get("you", handle.as_bytes(), now).is_err());
+        assert!(prepared.bind("you", handle.as_bytes(), Vec::new(), now).is_err());
+        prepared.close("you", handle.as_bytes());
+        assert!(prepared.get("me", handle.as_bytes(), now).is_ok());
     }
 
     #[test]

@@ -1,13 +1,16 @@
-//! A dataset as a table of the engine: what can be pushed down, and the scan that results.
+//! A dataset as a table of the engine, as one role sees it: what can be pushed down, and the scan that results.
 
 use crate::{
-    copy::Fill,
+    catalogue::{self, Shown},
     database::Database,
     error::QueryError,
-    pushdown,
+    policy::Rules,
+    present::Presentation,
+    pushdown::{self, Extent},
     scan::{Scan, Select},
+    segments::Segments,
     series::{Dictionary, Series},
-    tables::{Dataset, Source, VIEWED},
+    tables::{Column, Dataset, Subject},
 };
 use datafusion::{
     arrow::datatypes::SchemaRef,
@@ -18,32 +21,53 @@ use datafusion::{
 };
 use std::sync::Arc;
 
+/// Series that are named to PostgreSQL to be left out there: more are left out here, which costs less than planning so
+/// long a list.
+const NAMED_MAX: usize = 20_000;
+
 /// What every scan needs.
 #[derive(Debug)]
 pub struct Tables {
     pub database: Database,
     pub dictionary: Dictionary,
+    pub segments: Option<Arc<Segments>>,
 }
 
 #[derive(Debug)]
 pub struct PostgresTable {
     dataset: &'static Dataset,
+    /// Those that the role sees.
+    columns: Vec<&'static Column>,
     schema: SchemaRef,
+    rules: Arc<Rules>,
     tables: Arc<Tables>,
 }
 
 impl PostgresTable {
-    pub fn new(dataset: &'static Dataset, tables: Arc<Tables>) -> Self {
-        Self { dataset, schema: dataset.schema(), tables }
+    /// None where the role does not see the dataset.
+    pub fn new(dataset: &'static Dataset, rules: &Arc<Rules>, tables: &Arc<Tables>) -> Option<Self> {
+        let Shown { schema, .. } = catalogue::of(dataset, rules)?;
+        let columns = schema.fields().iter().filter_map(|field| dataset.column(field.name())).collect();
+        Some(Self { dataset, columns, schema, rules: rules.clone(), tables: tables.clone() })
     }
 
     /// The dictionary as it is now, so that a sensor registered a moment ago is found by its name.
     async fn series(&self) -> Result<Arc<Series>, QueryError> {
-        if !self.dataset.columns.iter().any(|column| matches!(column.source, Source::Series(_))) {
+        if !self.dataset.has_series() && (self.dataset.subject == Subject::City || self.rules.sees_all()) {
             return Ok(self.tables.dictionary.newest());
         }
         let client = self.tables.database.client().await?;
         self.tables.dictionary.refresh(&client).await
+    }
+
+    /// What leaves the series out that the role does not see, where they are few enough to be named.
+    fn visible(&self, series: &Series) -> Option<String> {
+        if self.rules.sees_all() || self.dataset.subject != Subject::Series {
+            return None;
+        }
+        let sight = series.sight(&self.rules);
+        let ids: Vec<i32> = sight.ids().take(NAMED_MAX + 1).collect();
+        (ids.len() <= NAMED_MAX).then(|| pushdown::among(&ids))
     }
 }
 
@@ -75,33 +99,11 @@ impl TableProvider for PostgresTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let series = self.series().await?;
-        let all: Vec<usize> = (0..self.dataset.columns.len()).collect();
+        let all: Vec<usize> = (0..self.columns.len()).collect();
         let projection = projection.unwrap_or(&all);
-        let columns: Vec<_> = projection.iter().map(|&at| &self.dataset.columns[at]).collect();
-        let mut expressions = Vec::new();
-        let viewed =
-            !series.is_plain() && columns.iter().any(|column| matches!(column.source, Source::View(_)));
-        if viewed || columns.iter().any(|column| matches!(column.source, Source::Series(_))) {
-            expressions.push("series_id");
-        }
-        if viewed {
-            expressions.extend(VIEWED);
-        }
-        let fills = columns
-            .iter()
-            .map(|column| match column.source {
-                Source::Sql(sql) => {
-                    expressions.push(sql);
-                    Fill::Field(column.kind)
-                }
-                Source::Series(part) => Fill::Series(part),
-                Source::View(part) if viewed => Fill::View(part),
-                Source::View(_) => {
-                    expressions.push(column.name);
-                    Fill::Field(column.kind)
-                }
-            })
-            .collect();
+        let columns: Vec<_> = projection.iter().map(|&at| self.columns[at]).collect();
+        let schema = Arc::new(self.schema.project(projection)?);
+        let presentation = Presentation::new(self.dataset, &columns, schema, &self.rules, series.is_plain());
         let only = self.dataset.only.map(|condition| Ok(condition.to_owned()));
         let conditions = filters
             .iter()
@@ -114,15 +116,19 @@ impl TableProvider for PostgresTable {
                 })
             })
             .chain(only)
+            .chain(self.visible(&series).map(Ok))
             .collect::<Result<Vec<_>, _>>()?;
+        let expressions: Vec<&str> = presentation.stored().iter().map(|stored| stored.sql).collect();
         let select = Select {
             expressions: expressions.join(", "),
             from: self.dataset.from,
             conditions,
             order: Vec::new(),
-            limit,
+            limit: None,
         };
-        let schema = Arc::new(self.schema.project(projection)?);
-        Ok(Arc::new(Scan::new(self.dataset, schema, fills, select, self.tables.clone())))
+        let mut extents = filters.iter().map(|filter| pushdown::extent(self.dataset, filter, &series));
+        let extent = extents.try_fold(Extent::ALL, |all, one| Some(all.and(one?)));
+        let scan = Scan::new(self.dataset, presentation, select, extent, self.tables.clone());
+        Ok(Arc::new(scan.limited(limit)))
     }
 }

@@ -19,9 +19,7 @@ const MICROS_MAX: i64 = i64::MAX / 1000;
 ///
 /// AND and OR may mix conditions because "unknown" may count as false below them; NOT may not.
 pub fn condition(dataset: &Dataset, filter: &Expr, series: &Series) -> Option<String> {
-    if dataset.columns.iter().any(|column| matches!(column.source, Source::Series(_)))
-        && Series::decides(filter)
-    {
+    if dataset.has_series() && Series::decides(filter) {
         return series.matching(filter).ok().map(|ids| among(&ids));
     }
     match filter {
@@ -66,6 +64,68 @@ pub fn condition(dataset: &Dataset, filter: &Expr, series: &Series) -> Option<St
             // An infinite instant decodes to null without being null in the database.
             (column.kind != Kind::Time).then(|| format!("({sql}) IS {not}NULL"))
         }
+        _ => None,
+    }
+}
+
+/// What a filter asks for, where it is no more than times and series: nanoseconds, both ends included, and ids in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    pub times: (i64, i64),
+    pub ids: Option<Vec<i32>>,
+}
+
+impl Extent {
+    pub const ALL: Extent = Extent { times: (i64::MIN, i64::MAX), ids: None };
+
+    /// The rows of both.
+    pub fn and(self, other: Extent) -> Extent {
+        let times = (self.times.0.max(other.times.0), self.times.1.min(other.times.1));
+        let ids = match (self.ids, other.ids) {
+            (Some(mut ids), Some(others)) => {
+                ids.retain(|id| others.binary_search(id).is_ok());
+                Some(ids)
+            }
+            (one, other) => one.or(other),
+        };
+        Extent { times, ids }
+    }
+}
+
+/// The extent that is exactly what `filter` selects; none if it asks for anything else.
+pub fn extent(dataset: &Dataset, filter: &Expr, series: &Series) -> Option<Extent> {
+    if dataset.has_series() && Series::decides(filter) {
+        let mut ids = series.matching(filter).ok()?;
+        ids.sort_unstable();
+        return Some(Extent { ids: Some(ids), ..Extent::ALL });
+    }
+    let bound = |name: &datafusion::prelude::Column, op: Operator, value: &ScalarValue| {
+        let column = dataset.column(&name.name)?;
+        if dataset.time != Some(column.name) || column.kind != Kind::Time {
+            return None;
+        }
+        let (low, high) = micros(op, nanos(value)?)?;
+        let times = (
+            low.max(MICROS_MIN).saturating_mul(1000),
+            high.min(MICROS_MAX).saturating_mul(1000).saturating_add(999),
+        );
+        Some(Extent { times, ..Extent::ALL })
+    };
+    match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
+            Some(extent(dataset, left, series)?.and(extent(dataset, right, series)?))
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (&**left, &**right) {
+            (Expr::Column(name), Expr::Literal(value, _)) => bound(name, *op, value),
+            (Expr::Literal(value, _), Expr::Column(name)) => bound(name, op.swap()?, value),
+            _ => None,
+        },
+        Expr::Between(Between { expr, negated: false, low, high }) => match (&**expr, &**low, &**high) {
+            (Expr::Column(name), Expr::Literal(low, _), Expr::Literal(high, _)) => {
+                Some(bound(name, Operator::GtEq, low)?.and(bound(name, Operator::LtEq, high)?))
+            }
+            _ => None,
+        },
         _ => None,
     }
 }
@@ -121,8 +181,15 @@ fn between(sql: &str, low: i64, high: i64) -> String {
     }
 }
 
+/// Rows of a dataset whose time is in a range of nanoseconds; the end is excluded.
+pub fn within(dataset: &Dataset, times: &std::ops::Range<i64>) -> String {
+    let time = dataset.time.and_then(|name| dataset.column(name)).map(|column| column.stored().sql);
+    let ceiling = |nanos: i64| nanos.div_euclid(1000) + i64::from(nanos.rem_euclid(1000) != 0);
+    between(time.unwrap_or("time"), ceiling(times.start), ceiling(times.end).saturating_sub(1))
+}
+
 /// `series_id` is one of `ids`.
-fn among(ids: &[i32]) -> String {
+pub fn among(ids: &[i32]) -> String {
     if ids.is_empty() {
         return "false".into();
     }

@@ -1,9 +1,14 @@
 //! The scan of one table: one COPY, decoded while it arrives.
 
 use crate::{
-    copy::{Decoder, Fill, Step},
+    copy::{Decoder, Step},
+    database::Frames,
     error::{QueryError, Result},
+    present::{Presentation, Unseen},
     provider::Tables,
+    pushdown::{self, Extent},
+    segments::{self, Cover, Segments, Wanted},
+    series::Series,
     tables::{Dataset, Kind, Source},
 };
 use datafusion::{
@@ -27,8 +32,11 @@ use std::{
 };
 use tokio::sync::mpsc::Sender;
 
-/// Batches decoded ahead of the engine: one being filled while one is used.
+/// Batches read ahead of the engine: one being filled while one is used.
 const AHEAD: usize = 2;
+
+/// Rows that the database has found before a segment is opened.
+const FEW: usize = 1000;
 
 /// The SELECT inside of a COPY.
 #[derive(Clone, Debug)]
@@ -44,9 +52,10 @@ pub struct Select {
 #[derive(Clone, Debug)]
 pub struct Scan {
     dataset: &'static Dataset,
-    schema: SchemaRef,
-    fills: Arc<[Fill]>,
+    presentation: Presentation,
     select: Select,
+    /// What is asked for, where that is no more than times and series.
+    extent: Option<Extent>,
     tables: Arc<Tables>,
     properties: Arc<PlanProperties>,
 }
@@ -73,13 +82,24 @@ impl Select {
 impl Scan {
     pub fn new(
         dataset: &'static Dataset,
-        schema: SchemaRef,
-        fills: Vec<Fill>,
+        presentation: Presentation,
         select: Select,
+        extent: Option<Extent>,
         tables: Arc<Tables>,
     ) -> Self {
-        let properties = properties(&schema, None);
-        Self { dataset, schema, fills: fills.into(), select, tables, properties }
+        let properties = properties(presentation.schema(), None);
+        Self { dataset, presentation, select, extent, tables, properties }
+    }
+
+    /// The scan with at most so many rows; PostgreSQL may only count where none is left out here.
+    pub fn limited(mut self, limit: Option<usize>) -> Self {
+        if !self.presentation.leaves_out() {
+            self.select.limit = match (self.select.limit, limit) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            };
+        }
+        self
     }
 
     /// The ORDER BY for this sort, if PostgreSQL keeps it as the engine would: by the table's time first, which its
@@ -104,42 +124,116 @@ impl Scan {
     }
 
     async fn read(self, to: Sender<EngineResult<RecordBatch>>) -> Result<()> {
-        let sql = self.select.sql();
-        tracing::debug!(sql = %sql.chars().take(2000).collect::<String>(), "scan");
-        let mut series = self.tables.dictionary.newest();
-        let mut frames = self.tables.database.copy(&sql).await?;
-        let mut decoder = Decoder::new(self.schema.clone(), &self.fills);
-        let mut refused = None;
+        let series = self.tables.dictionary.newest();
+        match (&self.extent, &self.tables.segments) {
+            (Some(extent), Some(segments)) if self.takes_segments() => {
+                self.read_covered(extent, segments, series, &to).await
+            }
+            _ => {
+                let frames = self.tables.database.copy(&self.select.sql()).await?;
+                self.decode(frames, series, &to).await
+            }
+        }
+    }
+
+    /// An order, and the first rows of many, are what the database's index is for.
+    fn takes_segments(&self) -> bool {
+        segments::is_kept(self.dataset)
+            && self.select.order.is_empty()
+            && self.select.limit.is_none_or(|limit| FEW < limit)
+    }
+
+    /// Closed days from their segments, the rest from the database.
+    async fn read_covered(
+        &self,
+        extent: &Extent,
+        segments: &Segments,
+        mut series: Arc<Series>,
+        to: &Sender<EngineResult<RecordBatch>>,
+    ) -> Result<()> {
+        let mut left = self.select.limit.unwrap_or(usize::MAX);
+        let Cover { segments: covered, rest, snapshot } =
+            segments.cover(self.dataset, extent.times, &self.tables.database, &series).await?;
+        let others = rest.iter().map(|times| pushdown::within(self.dataset, times));
+        let touched = covered.iter().flat_map(|(_, touched)| touched).map(|one| one.condition(self.dataset));
+        let others: Vec<String> = others.chain(touched).collect();
+        // Nobody waits in a transaction that has nothing to say.
+        let snapshot = match others.is_empty() {
+            true => {
+                snapshot.finish().await?;
+                None
+            }
+            false => Some(snapshot),
+        };
+        let (columns, ids) = (self.presentation.stored().to_vec(), extent.ids.clone());
+        let wanted = Wanted { columns, ids, times: extent.times };
+        for (segment, touched) in &covered {
+            for block in 0..segment.blocks() {
+                let Some(mut rows) = segment.rows(segments, block, &wanted, touched)? else { continue };
+                if left < rows.num_rows() {
+                    rows = rows.slice(0, left);
+                }
+                left -= rows.num_rows();
+                if !self.send(rows, &mut series, to).await? || left == 0 {
+                    return Ok(());
+                }
+            }
+        }
+        let Some(snapshot) = snapshot else { return Ok(()) };
+        let mut select = self.select.clone();
+        select.limit = select.limit.map(|_| left);
+        select.conditions.push(format!("({})", others.join(" OR ")));
+        let frames = snapshot.copy(&select.sql()).await?;
+        self.decode(frames, series, to).await
+    }
+
+    async fn decode(
+        &self,
+        mut frames: Frames,
+        mut series: Arc<Series>,
+        to: &Sender<EngineResult<RecordBatch>>,
+    ) -> Result<()> {
+        let kinds: Vec<Kind> = self.presentation.stored().iter().map(|stored| stored.kind).collect();
+        let mut decoder = Decoder::new(segments::schema(self.presentation.stored()), &kinds);
         while let Some(frame) = frames.next().await? {
             decoder.push(&frame);
-            loop {
-                match decoder.decode(&series)? {
-                    Step::NeedsMore => break,
-                    Step::BatchReady => {
-                        if let Some(batch) = decoder.next_batch()?
-                            && to.send(Ok(batch)).await.is_err()
-                        {
-                            return Ok(()); // nobody listens; dropping the frames cancels the COPY
-                        }
-                    }
-                    Step::UnknownSeries(id) if refused == Some(id) => {
-                        return Err(QueryError::Internal(format!(
-                            "a row of series {id}, which table `series` lacks"
-                        )));
-                    }
-                    Step::UnknownSeries(id) => {
-                        refused = Some(id);
-                        let client = self.tables.database.client().await?;
-                        series = self.tables.dictionary.reload(&client).await?;
-                    }
+            while decoder.decode()? == Step::BatchReady {
+                if let Some(rows) = decoder.next_batch()?
+                    && !self.send(rows, &mut series, to).await?
+                {
+                    return Ok(()); // nobody listens; dropping the frames cancels the COPY
                 }
             }
         }
         frames.finish().await?;
-        if let Some(batch) = decoder.finish()? {
-            let _ = to.send(Ok(batch)).await; // nobody listens: then nobody misses it
+        if let Some(rows) = decoder.finish()? {
+            self.send(rows, &mut series, to).await?;
         }
         Ok(())
+    }
+
+    /// Sends what may be seen of some rows; false if nobody listens.
+    async fn send(
+        &self,
+        rows: RecordBatch,
+        series: &mut Arc<Series>,
+        to: &Sender<EngineResult<RecordBatch>>,
+    ) -> Result<bool> {
+        let seen = match self.presentation.apply(&rows, series) {
+            Err(Unseen::Unknown(_)) => {
+                let client = self.tables.database.client().await?;
+                *series = self.tables.dictionary.reload(&client).await?;
+                self.presentation.apply(&rows, series)
+            }
+            seen => seen,
+        };
+        match seen {
+            Ok(seen) => Ok(seen.num_rows() == 0 || to.send(Ok(seen)).await.is_ok()),
+            Err(Unseen::Failed(error)) => Err(error),
+            Err(Unseen::Unknown(id)) => {
+                Err(QueryError::Internal(format!("a row of series {id}, which table `series` lacks")))
+            }
+        }
     }
 }
 
@@ -200,7 +294,8 @@ impl ExecutionPlan for Scan {
         _partition: usize,
         _context: Arc<TaskContext>,
     ) -> EngineResult<SendableRecordBatchStream> {
-        let mut stream = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), AHEAD);
+        let schema = self.presentation.schema().clone();
+        let mut stream = RecordBatchReceiverStreamBuilder::new(schema, AHEAD);
         let to = stream.tx();
         let scan = self.clone();
         stream.spawn(async move { Ok(scan.read(to).await?) });
@@ -212,12 +307,7 @@ impl ExecutionPlan for Scan {
     }
 
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
-        let mut scan = self.clone();
-        scan.select.limit = match (scan.select.limit, limit) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
-        Some(Arc::new(scan))
+        (!self.presentation.leaves_out()).then(|| Arc::new(self.clone().limited(limit)) as _)
     }
 
     fn try_pushdown_sort(
@@ -235,7 +325,7 @@ impl ExecutionPlan for Scan {
             let SortOptions { descending, nulls_first } = key.options;
             PhysicalSortExpr::new(key.expr.clone(), SortOptions { descending, nulls_first })
         });
-        scan.properties = properties(&scan.schema, LexOrdering::new(as_asked));
+        scan.properties = properties(scan.presentation.schema(), LexOrdering::new(as_asked));
         Ok(SortOrderPushdownResult::Exact { inner: Arc::new(scan) })
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::{
     error::{QueryError, Result},
+    policy::{Class, Rules, Traits},
     tables::SeriesPart,
 };
 use datafusion::{
@@ -17,11 +18,11 @@ use datafusion::{
     prelude::Column,
 };
 use processor::{
-    model::{Quality, SeriesId, Time, View},
+    model::{Quality, SeriesId, Time, View, series::part_of},
     registry,
 };
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, LazyLock, PoisonError, RwLock},
 };
 
@@ -36,7 +37,31 @@ pub struct Series {
     /// sensor, metric, unit
     texts: RecordBatch,
     views: Arc<Views>,
+    sensors: Arc<Sensors>,
+    /// Of each series the place of its sensor's traits.
+    traits: Vec<u32>,
+    /// Of each series the seconds that a value is of; 0 where it is of a moment.
+    intervals: Vec<i32>,
     registry_version: i64,
+}
+
+/// What the registry says of sensors that decides who sees them. Many share the same.
+#[derive(Clone, Debug, Default)]
+struct Sensors {
+    traits: Vec<Traits>,
+    places: HashMap<Traits, u32>,
+    of: HashMap<Box<str>, u32>,
+    /// Each zone, and what it is part of.
+    zones: HashMap<String, Vec<String>>,
+}
+
+/// Which series one role sees.
+pub struct Sight<'s> {
+    series: &'s Series,
+    /// By place in `Sensors::traits`.
+    visible: Vec<bool>,
+    /// Sensors that the registry does not know.
+    unknown: bool,
 }
 
 /// Of series that are not seen as they are stored: calibrated, or judged by a range.
@@ -50,7 +75,7 @@ pub struct Dictionary {
     refreshing: tokio::sync::Mutex<()>,
 }
 
-type Row = (i32, String, String, String);
+type Row = (i32, String, String, String, i32);
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     let names = ["sensor", "metric", "unit"];
@@ -68,8 +93,45 @@ impl Series {
         self.ids.binary_search(&id).ok()
     }
 
-    pub fn text(&self, part: SeriesPart, position: usize) -> &str {
-        self.texts.column(part as usize).as_string::<i32>().value(position)
+    /// A text of each series, by position.
+    pub fn texts(&self, part: SeriesPart) -> &ArrayRef {
+        self.texts.column(part as usize)
+    }
+
+    fn text(&self, part: SeriesPart, position: usize) -> &str {
+        self.texts(part).as_string::<i32>().value(position)
+    }
+
+    /// Ids of the series of all sensors of a part.
+    pub fn of_part(&self, part: i16) -> impl Iterator<Item = i32> {
+        let sensors = self.texts(SeriesPart::Sensor).as_string::<i32>().iter();
+        let of = move |sensor: Option<&str>| sensor.is_some_and(|sensor| part_of(sensor) == part);
+        self.ids.iter().zip(sensors).filter(move |(_, sensor)| of(*sensor)).map(|(id, _)| *id)
+    }
+
+    /// Nanoseconds of the longest interval that a value of some series is of, or of all.
+    pub fn longest_interval(&self, ids: Option<&BTreeSet<i32>>) -> i64 {
+        let longest = match ids {
+            None => self.intervals.iter().max().copied(),
+            Some(ids) => ids.iter().filter_map(|id| Some(self.intervals[self.position(*id)?])).max(),
+        };
+        i64::from(longest.unwrap_or(0)) * 1_000_000_000
+    }
+
+    /// What decides who sees a sensor; none if the registry does not know it.
+    pub fn traits_of(&self, sensor: &str) -> Option<&Traits> {
+        self.sensors.traits.get(*self.sensors.of.get(sensor)? as usize)
+    }
+
+    /// A zone, and what it is part of.
+    pub fn around(&self, zone: Option<&str>) -> &[String] {
+        zone.and_then(|zone| self.sensors.zones.get(zone)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Which series are shown by some rules.
+    pub fn sight(&self, rules: &Rules) -> Sight<'_> {
+        let visible = self.sensors.traits.iter().map(|traits| rules.sees(Some(traits))).collect();
+        Sight { series: self, visible, unknown: rules.sees(None) }
     }
 
     /// Whether all readings are seen as they are stored.
@@ -132,35 +194,55 @@ impl Series {
         Ok(ids.filter(|(at, _)| verdicts.is_valid(*at) && verdicts.value(*at)).map(|(_, id)| *id).collect())
     }
 
-    fn new(mut rows: Vec<Row>, views: Arc<Views>, registry_version: i64) -> Result<Self> {
+    fn new(
+        mut rows: Vec<Row>,
+        views: Arc<Views>,
+        sensors: Arc<Sensors>,
+        registry_version: i64,
+    ) -> Result<Self> {
         rows.sort_unstable_by_key(|row| row.0);
         let text = |pick: fn(&Row) -> &str| -> ArrayRef {
             Arc::new(StringArray::from_iter_values(rows.iter().map(pick)))
         };
         let columns = vec![text(|row| &row.1), text(|row| &row.2), text(|row| &row.3)];
         let texts = RecordBatch::try_new(SCHEMA.clone(), columns)?;
-        Ok(Self { ids: rows.iter().map(|row| row.0).collect(), texts, views, registry_version })
+        let unknown = u32::MAX;
+        let traits =
+            rows.iter().map(|row| sensors.of.get(row.1.as_str()).copied().unwrap_or(unknown)).collect();
+        let ids = rows.iter().map(|row| row.0).collect();
+        let intervals = rows.iter().map(|row| row.4).collect();
+        Ok(Self { ids, texts, views, sensors, traits, intervals, registry_version })
     }
 
     fn rows(&self) -> impl Iterator<Item = Row> {
         let text = |part, at| self.text(part, at).to_owned();
         self.ids.iter().enumerate().map(move |(at, id)| {
-            (*id, text(SeriesPart::Sensor, at), text(SeriesPart::Metric, at), text(SeriesPart::Unit, at))
+            let [sensor, metric, unit] = [SeriesPart::Sensor, SeriesPart::Metric, SeriesPart::Unit];
+            (*id, text(sensor, at), text(metric, at), text(unit, at), self.intervals[at])
         })
     }
 
-    fn holds(&self, (id, sensor, metric, unit): &Row) -> bool {
+    fn holds(&self, (id, sensor, metric, unit, interval_s): &Row) -> bool {
         self.position(*id).is_some_and(|at| {
             self.text(SeriesPart::Sensor, at) == sensor
                 && self.text(SeriesPart::Metric, at) == metric
                 && self.text(SeriesPart::Unit, at) == unit
+                && self.intervals[at] == *interval_s
         })
     }
 
     #[cfg(test)]
     pub fn of<const N: usize>(rows: [(i32, &str, &str, &str); N]) -> Self {
-        let rows = rows.map(|(id, sensor, metric, unit)| (id, sensor.into(), metric.into(), unit.into()));
-        Self::new(rows.into(), Arc::default(), 0).expect("three columns of one length")
+        let rows = rows.map(|(id, sensor, metric, unit)| (id, sensor.into(), metric.into(), unit.into(), 0));
+        Self::new(rows.into(), Arc::default(), Arc::default(), 0).expect("three columns of one length")
+    }
+
+    #[cfg(test)]
+    pub fn with_traits(self, sensor: &str, class: &str) -> Self {
+        let mut sensors = Sensors::clone(&self.sensors);
+        sensors.add(sensor, None, None, class).expect("a class");
+        let rows = self.rows().collect();
+        Self::new(rows, self.views, sensors.into(), self.registry_version).expect("the same rows")
     }
 
     #[cfg(test)]
@@ -172,7 +254,7 @@ impl Series {
 
 impl Dictionary {
     pub fn new() -> Result<Self> {
-        let none = Series::new(Vec::new(), Arc::default(), -1)?;
+        let none = Series::new(Vec::new(), Arc::default(), Arc::default(), -1)?;
         Ok(Self { newest: RwLock::new(Arc::new(none)), refreshing: tokio::sync::Mutex::new(()) })
     }
 
@@ -195,10 +277,13 @@ impl Dictionary {
         if news.is_empty() {
             return Ok(known);
         }
+        let names: Vec<String> = news.iter().map(|row| row.1.clone()).collect();
         let changed: std::collections::HashSet<i32> = news.iter().map(|row| row.0).collect();
         news.extend(known.rows().filter(|row| !changed.contains(&row.0)));
+        let mut sensors = Sensors::clone(&known.sensors);
+        sensors.read(client, Some(&names)).await?;
         // What was registered since the last import is seen as it is stored.
-        Ok(self.put(Series::new(news, known.views.clone(), version)?))
+        Ok(self.put(Series::new(news, known.views.clone(), sensors.into(), version)?))
     }
 
     /// Reads everything again: a row names a series that is not known.
@@ -211,8 +296,10 @@ impl Dictionary {
     async fn load(&self, client: &tokio_postgres::Client, version: i64) -> Result<Arc<Series>> {
         let all = rows(client, i32::MIN).await?;
         let views = Arc::new(views(client).await?);
+        let mut sensors = Sensors { zones: zones(client).await?, ..Sensors::default() };
+        sensors.read(client, None).await?;
         tracing::debug!(series = all.len(), version, "series loaded");
-        Ok(self.put(Series::new(all, views, version)?))
+        Ok(self.put(Series::new(all, views, sensors.into(), version)?))
     }
 
     fn put(&self, series: Series) -> Arc<Series> {
@@ -222,10 +309,82 @@ impl Dictionary {
     }
 }
 
+impl Sight<'_> {
+    /// By the position of a series.
+    pub fn sees(&self, position: usize) -> bool {
+        let traits = self.series.traits.get(position);
+        traits.and_then(|at| self.visible.get(*at as usize)).copied().unwrap_or(self.unknown)
+    }
+
+    /// Ids of all series that are seen.
+    pub fn ids(&self) -> impl Iterator<Item = i32> {
+        self.series.ids.iter().enumerate().filter(|(at, _)| self.sees(*at)).map(|(_, id)| *id)
+    }
+}
+
+impl Sensors {
+    /// Reads all sensors, or some.
+    async fn read(&mut self, client: &tokio_postgres::Client, names: Option<&[String]>) -> Result<()> {
+        let select = "SELECT id, owner, zone, privacy FROM sensor WHERE $1::text[] IS NULL OR id = ANY ($1)";
+        for row in client.query(select, &[&names]).await? {
+            let (owner, zone): (Option<String>, Option<String>) = (row.try_get(1)?, row.try_get(2)?);
+            self.add(row.try_get(0)?, owner, zone, row.try_get(3)?)?;
+        }
+        Ok(())
+    }
+
+    /// One row of a sensor, beside those that are known of it.
+    fn add(&mut self, sensor: &str, owner: Option<String>, zone: Option<String>, class: &str) -> Result<()> {
+        let class = match class {
+            "public" => Class::Public,
+            "internal" => Class::Internal,
+            "personal" => Class::Personal,
+            other => return Err(QueryError::Internal(format!("a sensor of privacy class {other:?}"))),
+        };
+        let around = match zone {
+            Some(zone) => self.zones.get(&zone).cloned().unwrap_or_else(|| vec![zone]),
+            None => Vec::new(),
+        };
+        let known = self.of.get(sensor).and_then(|at| self.traits.get(*at as usize)).cloned();
+        let mut traits = known.unwrap_or(Traits { class, owners: [].into(), zones: [].into() });
+        traits.class = traits.class.max(class);
+        traits.owners.insert(owner);
+        traits.zones.insert(around);
+        let next =
+            u32::try_from(self.traits.len()).map_err(|_| QueryError::Internal("too many owners".into()))?;
+        let at = *self.places.entry(traits.clone()).or_insert(next);
+        if at == next {
+            self.traits.push(traits);
+        }
+        self.of.insert(sensor.into(), at);
+        Ok(())
+    }
+}
+
+/// Each zone, and what it is part of, from the narrowest on.
+async fn zones(client: &tokio_postgres::Client) -> Result<HashMap<String, Vec<String>>> {
+    let mut parents: HashMap<String, Option<String>> = HashMap::new();
+    for row in client.query("SELECT id, parent FROM zone", &[]).await? {
+        parents.insert(row.try_get(0)?, row.try_get(1)?);
+    }
+    let around = |zone: &String| {
+        let mut around = vec![zone.clone()];
+        // An import refuses circles; what is there twice ends one all the same.
+        while let Some(Some(parent)) = around.last().and_then(|zone| parents.get(zone))
+            && !around.contains(parent)
+        {
+            around.push(parent.clone());
+        }
+        around
+    };
+    Ok(parents.keys().map(|zone| (zone.clone(), around(zone))).collect())
+}
+
 async fn rows(client: &tokio_postgres::Client, above: i32) -> Result<Vec<Row>> {
-    let rows = client.query("SELECT id, sensor, metric, unit FROM series WHERE $1 < id", &[&above]).await?;
+    let select = "SELECT id, sensor, metric, unit, coalesce(interval_s, 0) FROM series WHERE $1 < id";
+    let rows = client.query(select, &[&above]).await?;
     rows.iter()
-        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?)))
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?)))
         .collect::<Result<_, tokio_postgres::Error>>()
         .map_err(QueryError::from)
 }

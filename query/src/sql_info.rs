@@ -361,8 +361,7 @@ mod tests {
 
     #[test]
     fn the_answers_build() {
-        let limits =
-            Limits { memory_bytes: 1, timeout: std::time::Duration::from_secs(1), concurrency: 1, queue: 1 };
+        let limits = crate::hostile::limits();
         let all = sql_info(&limits).unwrap().record_batch([]).unwrap();
         assert!(80 < all.num_rows());
         assert_eq!(xdbc_types().unwrap().record_batch(None).unwrap().num_rows(), 7);

@@ -1,5 +1,7 @@
 //! The datasets: names and columns that dashboards and notebooks depend on, and where PostgreSQL keeps each.
 
+mod comments;
+
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use std::sync::{Arc, LazyLock};
 
@@ -21,8 +23,37 @@ pub struct Dataset {
     pub time: Option<&'static str>,
     /// Columns of the natural key.
     pub key: &'static [&'static str],
+    /// How a policy judges a row.
+    pub subject: Subject,
+    /// Seconds of the finest step of time that its rows tell of; none where they are no measurements.
+    pub grain_s: Option<u32>,
     pub columns: &'static [Column],
 }
+
+/// Whom a row speaks of, which decides who sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The sensor of the row's `series_id`.
+    Series,
+    /// The sensor whose name stands in this column; nobody where it is null.
+    Sensor(&'static str),
+    /// The zone whose name stands in this column.
+    Zone(&'static str),
+    /// The city as a whole: who sees the dataset sees all of it.
+    City,
+}
+
+/// A column as PostgreSQL sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    pub name: &'static str,
+    /// The SQL expression over the dataset's FROM.
+    pub sql: &'static str,
+    pub kind: Kind,
+}
+
+/// By which the texts of a series, and who sees it, are looked up.
+pub const SERIES_ID: Stored = Stored { name: "series_id", sql: "series_id", kind: Kind::Int32 };
 
 #[derive(Debug)]
 pub struct Column {
@@ -68,7 +99,7 @@ pub enum ViewPart {
     Quality,
 }
 
-/// What a row of `reading` is seen by, in the order in which it is selected after the series.
+/// What a row of `reading` is seen by, beside its series.
 pub const VIEWED: [&str; 3] = ["time", "value", "quality"];
 
 /// Readings of a sensor that nobody announced are nobody's yet. Its rollups need no such rule: there are none.
@@ -90,14 +121,40 @@ impl Dataset {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    /// All columns are nullable: clients compare the schema of a plan with that of its result.
+    /// All columns are nullable: clients compare the schema of a plan with that of its result. A field's metadata has
+    /// its unit and what it is.
     pub fn schema(&self) -> SchemaRef {
-        let fields = self.columns.iter().map(|column| Field::new(column.name, column.kind.arrow(), true));
-        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+        let field = |column: &Column| {
+            let field = Field::new(column.name, column.kind.arrow(), true);
+            field.with_metadata(comments::metadata(self.name, column.name))
+        };
+        Arc::new(Schema::new(self.columns.iter().map(field).collect::<Vec<_>>()))
+    }
+
+    /// Whether its rows are of series, whose texts and views are looked up.
+    pub fn has_series(&self) -> bool {
+        self.columns.iter().any(|column| matches!(column.source, Source::Series(_)))
+    }
+}
+
+impl Column {
+    /// What of it PostgreSQL keeps.
+    pub fn stored(&self) -> Stored {
+        match self.source {
+            Source::Sql(sql) => Stored { name: self.name, sql, kind: self.kind },
+            Source::Series(_) => SERIES_ID,
+            Source::View(_) => Stored { name: self.name, sql: self.name, kind: self.kind },
+        }
     }
 }
 
 impl Kind {
+    /// Of a plain Arrow type; none of any other.
+    pub fn of(kind: &DataType) -> Option<Kind> {
+        let all = [Kind::Time, Kind::Float, Kind::Int32, Kind::Int64, Kind::Bool, Kind::Text, Kind::Bytes];
+        all.into_iter().find(|known| known.arrow() == *kind)
+    }
+
     pub fn arrow(self) -> DataType {
         match self {
             Kind::Time => time_type(),
@@ -171,6 +228,8 @@ pub const ALL: &[Dataset] = &[
         only: ADMITTED,
         time: Some("time"),
         key: &["time", "sensor", "metric"],
+        subject: Subject::Series,
+        grain_s: Some(0),
         columns: &[
             sql("time", Kind::Time),
             SENSOR,
@@ -188,6 +247,8 @@ pub const ALL: &[Dataset] = &[
         only: ADMITTED,
         time: Some("time"),
         key: &["time", "sensor", "event_id"],
+        subject: Subject::Series,
+        grain_s: Some(0),
         columns: &[
             sql("time", Kind::Time),
             SENSOR,
@@ -208,6 +269,8 @@ pub const ALL: &[Dataset] = &[
         only: None,
         time: Some("time"),
         key: ROLLUP_KEY,
+        subject: Subject::Series,
+        grain_s: Some(300),
         columns: rollup!(),
     },
     Dataset {
@@ -217,6 +280,8 @@ pub const ALL: &[Dataset] = &[
         only: None,
         time: Some("time"),
         key: ROLLUP_KEY,
+        subject: Subject::Series,
+        grain_s: Some(3600),
         columns: rollup!(),
     },
     Dataset {
@@ -226,6 +291,8 @@ pub const ALL: &[Dataset] = &[
         only: None,
         time: Some("time"),
         key: ROLLUP_KEY,
+        subject: Subject::Series,
+        grain_s: Some(86_400),
         columns: rollup!(sql("ends", Kind::Time), sql("time_zone", Kind::Text)),
     },
     Dataset {
@@ -242,6 +309,8 @@ pub const ALL: &[Dataset] = &[
         only: None,
         time: Some("hour"),
         key: &["source", "hour"],
+        subject: Subject::City,
+        grain_s: None,
         columns: &[
             sql("source", Kind::Text),
             sql("hour", Kind::Time),
@@ -272,6 +341,8 @@ pub const ALL: &[Dataset] = &[
         only: None,
         time: None,
         key: &["source", "epoch"],
+        subject: Subject::City,
+        grain_s: None,
         columns: &[
             sql("source", Kind::Text),
             sql("epoch", Kind::Int64),
@@ -291,6 +362,8 @@ pub const ALL: &[Dataset] = &[
         only: None,
         time: Some("hour"),
         key: &["source", "epoch", "first_seq"],
+        subject: Subject::City,
+        grain_s: None,
         columns: &[
             sql("source", Kind::Text),
             sql("epoch", Kind::Int64),
@@ -306,6 +379,8 @@ pub const ALL: &[Dataset] = &[
         only: None,
         time: Some("time"),
         key: ROLLUP_KEY,
+        subject: Subject::Series,
+        grain_s: Some(3600),
         columns: &[
             expression("time", Kind::Time, "bucket"),
             SENSOR,
@@ -323,6 +398,8 @@ pub const ALL: &[Dataset] = &[
         only: None,
         time: Some("at"),
         key: &["id"],
+        subject: Subject::Sensor("sensor"),
+        grain_s: None,
         columns: &[
             sql("id", Kind::Int64),
             sql("at", Kind::Time),
@@ -343,6 +420,8 @@ pub const ALL: &[Dataset] = &[
         only: None,
         time: Some("received_at"),
         key: &["source", "topic", "sha256", "reason"],
+        subject: Subject::City,
+        grain_s: Some(0),
         // Without payloads: they are whatever a sender put into them, and for operators only.
         columns: &[
             sql("id", Kind::Int64),
@@ -367,6 +446,8 @@ pub const ALL: &[Dataset] = &[
         only: ADMITTED,
         time: Some("time"),
         key: &[],
+        subject: Subject::Series,
+        grain_s: Some(0),
         columns: &[
             sql("time", Kind::Time),
             SENSOR,
@@ -386,6 +467,8 @@ pub const ALL: &[Dataset] = &[
         only: None,
         time: None,
         key: &["id", "valid_from"],
+        subject: Subject::Sensor("id"),
+        grain_s: None,
         columns: &[
             sql("id", Kind::Text),
             sql("name", Kind::Text),
@@ -418,6 +501,8 @@ pub const ALL: &[Dataset] = &[
         only: None,
         time: None,
         key: &["id"],
+        subject: Subject::City,
+        grain_s: None,
         columns: &[
             sql("id", Kind::Text),
             sql("name", Kind::Text),
@@ -440,6 +525,8 @@ pub const ALL: &[Dataset] = &[
         only: None,
         time: None,
         key: &["id"],
+        subject: Subject::Zone("id"),
+        grain_s: None,
         columns: &[
             sql("id", Kind::Text),
             sql("name", Kind::Text),
@@ -454,6 +541,8 @@ pub const ALL: &[Dataset] = &[
         only: None,
         time: None,
         key: &["sensor", "metric"],
+        subject: Subject::Sensor("sensor"),
+        grain_s: None,
         columns: &[
             expression("sensor", Kind::Text, "series.sensor"),
             expression("metric", Kind::Text, "series.metric"),
@@ -476,6 +565,8 @@ pub const ALL: &[Dataset] = &[
         only: None,
         time: None,
         key: &["sensor", "metric", "valid_from"],
+        subject: Subject::Sensor("sensor"),
+        grain_s: None,
         columns: &[
             sql("sensor", Kind::Text),
             sql("metric", Kind::Text),

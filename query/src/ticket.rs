@@ -6,16 +6,18 @@ use crate::{
 };
 use datafusion::{
     dataframe::DataFrame,
+    logical_expr::in_subquery,
     prelude::{SessionContext, col, lit},
     scalar::ScalarValue,
 };
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Bytes of a ticket or statement that are read at all.
 pub const TEXT_BYTES_MAX: usize = 256 << 10;
 
-/// `{"dataset": "reading", "from": "2024-01-01T00:00:00Z", "to": ..., "sensor": [..], "metric": [..],
-/// "columns": [..], "limit": n}`; all but `dataset` may be left out. `from` is included, `to` is not.
+/// `{"dataset": "reading", "from": "2024-01-01T00:00:00Z", "to": ..., "sensor": [..], "metric": [..], "segment": [..],
+/// "zone": [..], "columns": [..], "width": "15m", "limit": n}`; all but `dataset` may be left out. `from` is included, `to` is not.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ticket {
@@ -28,8 +30,17 @@ pub struct Ticket {
     pub sensor: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<Vec<String>>,
+    /// Of the sensors on these segments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<Vec<String>>,
+    /// Of the sensors in these zones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<String>>,
+    /// Of buckets, such as `15m`, `1h` or `1d`, where the dataset has them of any width.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
     /// Names the answer, so that it can be cancelled; GetFlightInfo sets it.
@@ -68,6 +79,13 @@ impl Ticket {
     /// The ticket as a query.
     pub async fn frame(&self, context: &SessionContext) -> Result<DataFrame> {
         let dataset = self.dataset()?;
+        if self.width.is_some() {
+            return Err(QueryError::Invalid(format!("the buckets of {} have their own width", dataset.name)));
+        }
+        // A session knows only what its role sees.
+        if !context.table_exist(dataset.name)? {
+            return Err(QueryError::Denied(format!("dataset {} is not shown to your role", dataset.name)));
+        }
         let mut frame = context.table(dataset.name).await?;
         for (bound, after) in [(self.from, true), (self.to, false)] {
             let Some(bound) = bound else { continue };
@@ -87,6 +105,22 @@ impl Ticket {
             }
             frame = frame
                 .filter(col(name).in_list(wanted.iter().map(|text| lit(text.as_str())).collect(), false))?;
+        }
+        for (name, wanted) in [("segment", &self.segment), ("zone", &self.zone)] {
+            let Some(wanted) = wanted else { continue };
+            let wanted = || wanted.iter().map(|text| lit(text.as_str())).collect();
+            let has = |name| dataset.column(name).is_some();
+            frame = match (has(name), has("sensor")) {
+                (true, _) => frame.filter(col(name).in_list(wanted(), false))?,
+                (false, true) => {
+                    let there = context.table("sensor").await?.filter(col(name).in_list(wanted(), false))?;
+                    let there = there.select([col("id")])?.into_unoptimized_plan();
+                    frame.filter(in_subquery(col("sensor"), Arc::new(there)))?
+                }
+                (false, false) => {
+                    return Err(QueryError::Invalid(format!("dataset {} is of no {name}", dataset.name)));
+                }
+            };
         }
         if let Some(columns) = &self.columns {
             for name in columns {

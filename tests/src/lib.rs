@@ -18,6 +18,7 @@ pub mod certificates;
 pub mod city;
 pub mod command;
 pub mod cut;
+pub mod doors;
 pub mod flight;
 pub mod mosquitto;
 pub mod mqtt;

@@ -27,6 +27,7 @@ use tokio::{
 };
 
 use crate::{
+    access,
     cli::{LogArgs, UpArgs},
     console::Console,
     monitor, ports,
@@ -58,8 +59,9 @@ pub struct City {
     /// What it takes to be let in at the broker.
     pub access: Access,
     pub storage: Level,
-    /// Of Flight and HTTP.
-    pub query: SocketAddr,
+    /// Where Flight and HTTP are, as URLs.
+    pub flight: String,
+    pub http: String,
     parts: Parts,
 }
 
@@ -96,8 +98,8 @@ impl City {
     ) -> anyhow::Result<Self> {
         let mut parts = Parts::default();
         match launch(&mut parts, args, log, data, console, services, tell, prepare).await {
-            Ok(Launched { database_url, broker_url, access, storage, query }) => {
-                Ok(Self { database_url, broker_url, access, storage, query, parts })
+            Ok(Launched { database_url, broker_url, access, storage, flight, http }) => {
+                Ok(Self { database_url, broker_url, access, storage, flight, http, parts })
             }
             Err(error) => {
                 parts.stop_services().await;
@@ -113,8 +115,8 @@ impl City {
             mqtt: Some(
                 self.parts.mosquitto.as_ref().map_or_else(|| masked(&self.broker_url), Mosquitto::url),
             ),
-            flight: Some(format!("grpc://{}", self.query)),
-            http: Some(format!("http://{}", self.query)),
+            flight: Some(self.flight.clone()),
+            http: Some(self.http.clone()),
             metrics: Some(format!("http://{metrics}/metrics")),
             database: Some(masked(&self.database_url)),
             storage: Some(self.storage.to_string()),
@@ -196,7 +198,8 @@ struct Launched {
     broker_url: String,
     access: Access,
     storage: Level,
-    query: SocketAddr,
+    flight: String,
+    http: String,
 }
 
 async fn launch(
@@ -271,7 +274,8 @@ async fn launch(
         let keys = parts._folder.as_ref().map(|folder| folder.path().join("pseudonyms"));
         parts.ingest = Some(ingest(args, &common, &broker_url, &access, guarded, keys));
     }
-    let query = parts.query.insert(query(args, &common));
+    let own = parts._folder.as_ref().map(|folder| folder.path().to_owned());
+    let query = parts.query.insert(query(args, &common, own.as_deref()));
     let ingest = async {
         match &parts.ingest {
             Some(ingest) => ready(ingest).await.map(Some),
@@ -284,7 +288,9 @@ async fn launch(
     }
     let _ = services.query.set(host_of(&query.metrics)?);
     tell(if ingest.is_some() { "services  ingest and query" } else { "service   query" }, began.elapsed());
-    Ok(Launched { database_url, broker_url, access, storage, query: host_of(&query.http)? })
+    let said = |url: Option<String>| url.context("query did not say where it listens");
+    let (flight, http) = (said(query.flight)?, said(query.http)?);
+    Ok(Launched { database_url, broker_url, access, storage, flight, http })
 }
 
 /// What both services are given.
@@ -334,12 +340,26 @@ fn ingest(
     service("ingest", None, own, env, common, None)
 }
 
-fn query(args: &UpArgs, common: &Common<'_>) -> Service {
+/// What a data folder holds for query is given to it, unless the environment says otherwise.
+fn query(args: &UpArgs, common: &Common<'_>, folder: Option<&Path>) -> Service {
     let mut own: Vec<OsString> = Vec::new();
+    let mut env: Vec<(&'static str, OsString)> = Vec::new();
+    for (name, place) in [
+        ("SCREENLINE_ACCESS_LOG", access::LOG),
+        ("SCREENLINE_SEGMENTS", "segments"),
+        ("SCREENLINE_TOKENS", "tokens.toml"),
+        ("SCREENLINE_POLICY", "policy.toml"),
+    ] {
+        let Some(path) = folder.map(|folder| folder.join(place)) else { continue };
+        let is_made = matches!(name, "SCREENLINE_ACCESS_LOG" | "SCREENLINE_SEGMENTS");
+        if env::var_os(name).is_none() && (is_made || path.exists()) {
+            env.push((name, path.into()));
+        }
+    }
     if let Some(bytes) = args.query_memory {
         own.extend(["--query-memory-bytes".into(), bytes.to_string().into()]);
     }
-    service("query", Some(args.listen), own, Vec::new(), common, Some(QUERY_NICENESS))
+    service("query", Some(args.listen), own, env, common, Some(QUERY_NICENESS))
 }
 
 fn service(

@@ -10,6 +10,7 @@ use processor::{
 };
 
 use crate::{
+    access::AccessArgs,
     account::AccountArgs,
     audit::AuditArgs,
     changes::ChangesArgs,
@@ -26,6 +27,7 @@ use crate::{
     service::{IngestArgs, QueryArgs},
     supervisor::mosquitto::BrokerArgs,
     telemetry::Format,
+    token::TokenArgs,
     traffic::TrafficArgs,
     utility::UtilityArgs,
     verify::VerifyArgs,
@@ -131,6 +133,10 @@ pub enum Command {
     Erase(Box<EraseArgs>),
     /// Send a load through the running city and prove that the tables hold exactly that
     Verify(Box<VerifyArgs>),
+    /// Make, list and revoke the tokens that the query service takes
+    Token(TokenArgs),
+    /// Show who asked what, and check that nothing of it was changed
+    Access(AccessArgs),
     /// Say what is here, what is wrong, and what to do about it
     Doctor(DoctorArgs),
 }

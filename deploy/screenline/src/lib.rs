@@ -9,10 +9,12 @@
 //! - [`registry`]: sensors, series, segments and zones, and those that nobody announced
 //! - [`measure`]: what a sensor measured; [`health`]: which sensors need a visit
 //! - [`reprocess`]: what numbers would be by other rules; [`changes`]: which are others since a time
+//! - [`token`]: who may ask; [`access`]: who asked what
 //! - [`audit`]: are rollups true; [`retention`], [`erase`]: what goes, and why
 //! - [`paper`], [`period`]: what people look at, and the times they name
 //! - [`telemetry`], [`console`], [`monitor`], [`disk`], [`ready`], [`signals`]: what only a process may install or write
 
+mod access;
 mod account;
 mod audit;
 mod changes;
@@ -48,6 +50,7 @@ mod signals;
 mod status;
 mod supervisor;
 mod telemetry;
+mod token;
 mod traffic;
 mod up;
 mod utility;
@@ -85,6 +88,8 @@ pub fn run() -> ExitCode {
                 Command::Replay(args) => {
                     Box::pin(replay::run(args, &console)).await.map(|()| ExitCode::SUCCESS)
                 }
+                Command::Token(args) => token::run(args, &console).map(|()| ExitCode::SUCCESS),
+                Command::Access(args) => access::run(args),
                 Command::Doctor(args) => Box::pin(doctor::run(args)).await,
                 Command::Gateway(args) => {
                     Box::pin(gateway::run(args, &console)).await.map(|()| ExitCode::SUCCESS)

@@ -80,8 +80,16 @@ pub async fn query(args: QueryArgs) -> anyhow::Result<()> {
     run("query", args.service, async move |shutdown| {
         let handle = query::start(args.config, shutdown).await?;
         let about = Ready {
-            flight: Some(format!("grpc://{}", handle.address)),
-            http: Some(format!("http://{}", handle.address)),
+            flight: Some(format!(
+                "{}://{}",
+                if handle.is_encrypted { "grpc+tls" } else { "grpc" },
+                handle.address
+            )),
+            http: Some(format!(
+                "{}://{}",
+                if handle.is_encrypted { "https" } else { "http" },
+                handle.address
+            )),
             ..Ready::default()
         };
         Ok(Started { ready: handle.ready, finished: handle.finished, about })

@@ -10,6 +10,7 @@ mod clocks;
 mod contract;
 mod counters;
 mod crash;
+mod doors;
 mod erase;
 mod failover;
 mod forgetting;

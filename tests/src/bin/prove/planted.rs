@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use processor::faults::Bug;
 use simulators::oracle::{Load, Report};
 use tests::process::{Manner, Program};
-use tests::{Plan, Storage, aging, cut};
+use tests::{Plan, Storage, aging, cut, doors};
 
 use crate::disorder;
 use crate::fault::{Blow, Fault, Moment, Target};
@@ -42,6 +42,8 @@ enum Catcher {
     Commit,
     /// A city that drops its old readings, and hears a late one.
     Aging,
+    /// Every role at every door of the query service.
+    Doors,
 }
 
 const SCHEDULES: u64 = 2_000;
@@ -66,6 +68,7 @@ impl Catcher {
             Bug::BlindRetry => Catcher::Commit,
             Bug::CountBeforeConflicts => Catcher::Dirty,
             Bug::DropWithoutFloor => Catcher::Aging,
+            Bug::OpenExport | Bug::SharedHandle => Catcher::Doors,
         }
     }
 
@@ -78,6 +81,7 @@ impl Catcher {
             Catcher::Dirty => "dirty: a load whose every sum is known".to_owned(),
             Catcher::Commit => "cut: the line to the database, after a COMMIT".to_owned(),
             Catcher::Aging => "aging: history outlives its readings".to_owned(),
+            Catcher::Doors => "doors: every role at every door sees its own".to_owned(),
         }
     }
 
@@ -96,6 +100,11 @@ impl Catcher {
             Catcher::Aging => {
                 let faulty = |plan: Plan| plan.faulty().env("SCREENLINE_PLANT", &name);
                 let outcome = aging::history_outlives_its_readings(Storage::Plain, faulty).await;
+                return Ok(outcome.err().map(|error| format!("{error:#}")));
+            }
+            Catcher::Doors => {
+                let faulty = |plan: Plan| plan.faulty().env("SCREENLINE_PLANT", &name);
+                let outcome = doors::every_role_sees_its_own(Storage::Plain, faulty).await;
                 return Ok(outcome.err().map(|error| format!("{error:#}")));
             }
             Catcher::Disorder(seed) => {

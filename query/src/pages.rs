@@ -1,0 +1,169 @@
+//! What is answered over plain HTTP: downloads, and what there is to download.
+
+use crate::{
+    caller::{Caller, Door},
+    catalogue,
+    engine::{Batches, Engine, Statement},
+    export::{self, Asked, Format},
+    identity::Identity,
+    openapi::{self, ColumnDoc, DatasetDoc},
+    policy::OPERATOR,
+    problem::Problem,
+    tables::Kind,
+    ticket::{self, Ticket},
+};
+use axum::{
+    Extension, Router,
+    extract::State,
+    http::{StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use datafusion::arrow::{array::AsArray, datatypes::Float64Type};
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use processor::faults::{Bug, planted};
+use serde_json::{Value, json};
+use std::{collections::HashMap, sync::Arc};
+
+type Reply = std::result::Result<Response, Problem>;
+
+/// What only those see who passed the entrance.
+pub fn guarded() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/", get(about))
+        .route("/export", get(download))
+        .route("/export/{file}", get(download))
+        .route("/datasets", get(datasets))
+        .route("/openapi.json", get(document))
+}
+
+/// What everybody sees.
+pub fn open() -> Router<Arc<Engine>> {
+    Router::new().route("/healthz", get(health))
+}
+
+async fn download(
+    State(engine): State<Arc<Engine>>,
+    Extension(identity): Extension<Identity>,
+    uri: Uri,
+) -> Reply {
+    let identity = match planted(Bug::OpenExport) {
+        true => Identity { role: OPERATOR.into(), ..identity },
+        false => identity,
+    };
+    let caller = Caller::new(identity, Door::Export);
+    let asked = Asked::parse(uri.path(), uri.query())?;
+    let ticket = Ticket {
+        dataset: asked.dataset.clone(),
+        from: asked.from,
+        to: asked.to,
+        sensor: asked.sensor,
+        metric: asked.metric,
+        segment: asked.segment,
+        zone: asked.zone,
+        columns: asked.columns,
+        width: asked.width,
+        limit: asked.limit,
+        id: None,
+    };
+    let complete_until = engine.complete_until().await?;
+    let (schema, batches) =
+        engine.query(&caller, ticket::new_id(), Statement::Dataset(Box::new(ticket))).await?;
+    let needs_places = asked.format == Format::GeoJson
+        && schema.index_of("sensor").is_ok()
+        && schema.index_of("lon").is_err();
+    let geometry = if needs_places { Some(Arc::new(places(&engine, &caller).await?)) } else { None };
+    let context = export::Context {
+        dataset: asked.dataset,
+        from: asked.from,
+        to: asked.to,
+        at: Timestamp::now(),
+        complete_until: Some(complete_until),
+        geometry,
+        ..export::Context::default()
+    };
+    Ok(export::response(asked.format, &schema, batches, &context).await?)
+}
+
+/// Where each sensor is that the caller sees, as GeoJSON.
+async fn places(engine: &Engine, caller: &Caller) -> Result<HashMap<String, Value>, Problem> {
+    let columns = Some(["id", "lon", "lat"].map(String::from).to_vec());
+    let ticket = Ticket { columns, ..Ticket::of("sensor") };
+    let (_, batches) = engine.query(caller, ticket::new_id(), Statement::Dataset(Box::new(ticket))).await?;
+    let mut places = HashMap::new();
+    let mut batches: Batches = batches;
+    while let Some(batch) = batches.try_next().await? {
+        let ids = batch.column(0).as_string::<i32>();
+        let axis = |at: usize| batch.column(at).as_primitive::<Float64Type>().iter();
+        for ((id, lon), lat) in ids.iter().zip(axis(1)).zip(axis(2)) {
+            if let (Some(id), Some(lon), Some(lat)) = (id, lon, lat) {
+                places.insert(id.to_owned(), json!({"type": "Point", "coordinates": [lon, lat]}));
+            }
+        }
+    }
+    Ok(places)
+}
+
+async fn datasets(State(engine): State<Arc<Engine>>, Extension(identity): Extension<Identity>) -> Reply {
+    Ok(json_page(&openapi::datasets(&docs(&engine, identity)?)))
+}
+
+async fn document(State(engine): State<Arc<Engine>>, Extension(identity): Extension<Identity>) -> Reply {
+    Ok(json_page(&openapi::document(&docs(&engine, identity)?, None, env!("CARGO_PKG_VERSION"))))
+}
+
+fn json_page(page: &Value) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], page.to_string()).into_response()
+}
+
+/// The datasets that somebody sees, for people and generated clients.
+fn docs(engine: &Engine, identity: Identity) -> Result<Vec<DatasetDoc>, Problem> {
+    let rules = engine.rules(&Caller::new(identity, Door::Export))?;
+    let docs = catalogue::shown(rules).map(|shown| {
+        let columns = shown.schema.fields().iter().filter_map(|field| {
+            Some(ColumnDoc {
+                name: field.name().clone(),
+                kind: Kind::of(field.data_type())?,
+                unit: field.metadata().get("unit").cloned(),
+                comment: field.metadata().get("comment").cloned(),
+            })
+        });
+        let named = |name: &&str| shown.schema.index_of(name).is_ok();
+        let times = if shown.time.is_some() { &["from", "to"][..] } else { &[] };
+        let names = ["sensor", "metric", "segment", "zone"].into_iter().filter(named);
+        let filters = times.iter().copied().chain(names).chain(["columns", "limit"]);
+        let width = shown.has_width.then_some("width");
+        DatasetDoc {
+            name: shown.name.to_owned(),
+            about: shown.about.to_owned(),
+            columns: columns.collect(),
+            filters: filters.chain(width).map(String::from).collect(),
+        }
+    });
+    Ok(docs.collect())
+}
+
+async fn about(State(engine): State<Arc<Engine>>, Extension(identity): Extension<Identity>) -> Reply {
+    let mut text = String::from(
+        "Screenline: a city's telemetry by Arrow Flight, Flight SQL, gRPC-web and as files, all on this port.\n\n\
+         Python:  from adbc_driver_flightsql import dbapi\n\
+         \x20        dbapi.connect(\"grpc://HOST:PORT\").cursor().execute(\"SELECT * FROM reading LIMIT 10\")\n\
+         or:      pyarrow.flight.connect(\"grpc://HOST:PORT\").do_get(pyarrow.flight.Ticket(b'{\"dataset\": \"reading\"}'))\n\
+         Files:   /export/rollup_1h.csv?from=2026-01-01T00:00:00Z&sensor=NAME (csv, parquet, arrow, geojson, xml)\n\
+         \x20        /datasets and /openapi.json say what there is\n\n\
+         Datasets:\n",
+    );
+    for shown in catalogue::shown(engine.rules(&Caller::new(identity, Door::Export))?) {
+        let columns: Vec<_> = shown.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        text += &format!("  {:<10} {}\n             ({})\n", shown.name, shown.about, columns.join(", "));
+    }
+    Ok(text.into_response())
+}
+
+async fn health(State(engine): State<Arc<Engine>>) -> (StatusCode, String) {
+    match engine.ping().await {
+        Ok(()) => (StatusCode::OK, "ok\n".into()),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+    }
+}

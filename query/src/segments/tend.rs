@@ -1,0 +1,240 @@
+//! What is done behind the questions: segments are made, merged and removed.
+
+use super::{
+    DAY_NS, Entry, Key, Segment, Segments, Touched,
+    changes::{self, Moment, Touch},
+    cutting, file, level, named, stored, touched,
+};
+use crate::{
+    copy::{Decoder, Step},
+    database::Snapshot,
+    error::Result,
+    provider::Tables,
+    pushdown,
+    scan::Select,
+    tables::{Dataset, Kind},
+};
+use anyhow::{Context, ensure};
+use datafusion::arrow::{
+    array::{BooleanArray, RecordBatch},
+    compute::filter_record_batch,
+};
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::DirBuilderExt,
+    path::Path,
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+use tokio::sync::mpsc;
+
+/// How often segments are looked through for touches: a trickle of late readings is merged together, and what was erased
+/// leaves the disk soon.
+const MERGE_EVERY: Duration = Duration::from_secs(60);
+/// A segment that was merged as often has so many runs that making it anew is worth it.
+const MERGES_MAX: u32 = 16;
+/// Whoever opens the folder next knows that it is ours to empty.
+const MARK: &str = "screenline-segments";
+
+/// Makes segments that are asked for, and merges those that were touched, until the service ends.
+pub async fn tend(tables: Weak<Tables>, segments: Weak<Segments>, mut wanted: mpsc::Receiver<Key>) {
+    let mut merged = Instant::now();
+    loop {
+        let key = tokio::time::timeout(MERGE_EVERY, wanted.recv()).await;
+        let (Some(tables), Some(segments)) = (tables.upgrade(), segments.upgrade()) else { return };
+        match key {
+            Ok(Some(key)) => {
+                settle("made", key, segments.make(key, &tables).await);
+                segments.state().waiting.remove(&key);
+            }
+            Ok(None) => return,
+            Err(_) => {}
+        }
+        if MERGE_EVERY <= merged.elapsed() {
+            segments.merge_touched(&tables).await;
+            merged = Instant::now();
+        }
+    }
+}
+
+/// Counts what became of a segment.
+fn settle(what: &'static str, key: Key, outcome: Result<()>) {
+    match outcome {
+        Ok(()) => metrics::counter!("screenline_segments_total", "event" => what).increment(1),
+        Err(error) => {
+            tracing::warn!(%error, dataset = key.dataset, "a segment could not be {what}");
+            metrics::counter!("screenline_segments_total", "event" => "failed").increment(1);
+        }
+    }
+}
+
+/// Empties the folder; only one that we made.
+pub fn clear(folder: &Path) -> anyhow::Result<()> {
+    let name = || format!("the folder of segments {}", folder.display());
+    let mark = folder.join(MARK);
+    if folder.exists() {
+        let is_empty = fs::read_dir(folder).with_context(name)?.next().is_none();
+        ensure!(is_empty || mark.exists(), "{} holds other things: give one that is empty", name());
+        fs::remove_dir_all(folder).with_context(name)?;
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(name)?;
+    fs::write(&mark, "Files here are made again when they are missing.\n").with_context(name)
+}
+
+/// A segment on its way.
+struct Draft {
+    key: Key,
+    dataset: &'static Dataset,
+    number: u64,
+    writer: file::Writer,
+    moment: Moment,
+    taken: Instant,
+    floors: Vec<changes::Floor>,
+}
+
+impl Segments {
+    /// Makes a day as it is now.
+    async fn make(&self, key: Key, tables: &Tables) -> Result<()> {
+        let snapshot = tables.database.snapshot().await?;
+        let mut draft = self.draft(key, &snapshot).await?;
+        let day = pushdown::within(draft.dataset, &(key.day..key.day + DAY_NS));
+        draft.copy(snapshot, vec![day]).await?;
+        self.put(draft, 0, tables).await
+    }
+
+    /// Makes each segment anew that was touched, out of what is still true of it and of what is in the database.
+    async fn merge_touched(&self, tables: &Tables) {
+        let touched: Vec<(Arc<Segment>, Vec<Touch>)> = {
+            let state = self.state();
+            let entries = state.segments.values().filter(|entry| !entry.touches.is_empty());
+            entries.map(|entry| (entry.segment.clone(), entry.touches.iter().cloned().collect())).collect()
+        };
+        for (segment, touches) in touched {
+            let key = segment.key;
+            let outcome = match segment.merges < MERGES_MAX {
+                true => self.merge(&segment, touches, tables).await,
+                false => self.make(key, tables).await,
+            };
+            settle("merged", key, outcome);
+        }
+    }
+
+    async fn merge(&self, old: &Segment, touches: Vec<Touch>, tables: &Tables) -> Result<()> {
+        let snapshot = tables.database.snapshot().await?;
+        let mut draft = self.draft(old.key, &snapshot).await?;
+        // What changed since these touches were learned is touched as well: the rows below are newer than they are.
+        let mut touches: BTreeSet<Touch> = touches.into_iter().collect();
+        touches.extend(changes::since(snapshot.client()?, level(draft.dataset), &old.moment).await?);
+        if draft.dataset.grain_s == Some(0) {
+            touches.extend(
+                changes::pending(snapshot.client()?, old.key.day - DAY_NS, old.key.day + DAY_NS).await?,
+            );
+        }
+        let series = tables.dictionary.newest();
+        let touched: Vec<Touched> =
+            touches.iter().map(|touch| touched(touch, draft.dataset, &series)).collect();
+        for block in 0..old.file.blocks.len() {
+            let rows = old.file.block(block)?;
+            let (ids, times) = file::keys(&rows)?;
+            let stays =
+                ids.iter().zip(times).map(|(id, time)| !touched.iter().any(|one| one.has(*id, *time)));
+            let stays: BooleanArray = stays.map(Some).collect();
+            let rows = filter_record_batch(&rows, &stays)?;
+            if 0 < rows.num_rows() {
+                draft.writer.write_block(&rows)?;
+            }
+        }
+        let day = pushdown::within(draft.dataset, &(old.key.day..old.key.day + DAY_NS));
+        let again = touched.iter().map(|one| one.condition(draft.dataset)).collect::<Vec<_>>().join(" OR ");
+        draft.copy(snapshot, vec![day, format!("({again})")]).await?;
+        self.put(draft, old.merges + 1, tables).await
+    }
+
+    async fn draft(&self, key: Key, snapshot: &Snapshot) -> Result<Draft> {
+        let dataset = named(key.dataset)?;
+        let moment = changes::moment(snapshot.client()?).await?;
+        let taken = Instant::now();
+        let floors = changes::floors(snapshot.client()?, dataset).await?;
+        let number = self.next_number();
+        let path = self.folder.join(format!("{}-{number}.parquet", key.dataset));
+        let writer = file::Writer::create(&path, file::schema(&stored(dataset)))?;
+        let floors = cutting(&floors, &(key.day..key.day + DAY_NS));
+        Ok(Draft { key, dataset, number, writer, moment, taken, floors })
+    }
+
+    /// Takes a segment into use, with what has changed since it was made.
+    async fn put(&self, draft: Draft, merges: u32, tables: &Tables) -> Result<()> {
+        let Draft { key, dataset, number, writer, moment, taken, floors } = draft;
+        let file = writer.finish()?;
+        let segment = Arc::new(Segment { key, number, file, moment, taken, floors, merges });
+        loop {
+            let snapshot = tables.database.snapshot().await?;
+            let now = changes::moment(snapshot.client()?).await?;
+            let touches = changes::since(snapshot.client()?, level(dataset), &segment.moment).await?;
+            snapshot.finish().await?;
+            let mut state = self.state();
+            let known = state.known.entry(key.dataset).or_insert_with(|| now.clone());
+            if known.server != now.server || known.server != segment.moment.server {
+                segment.file.remove(); // the next question asks again
+                return Ok(());
+            }
+            // Others have learned of later changes, which would be missed here.
+            if now.at < known.at {
+                continue;
+            }
+            let in_reach = |touch: &Touch| {
+                touch.starts.saturating_sub(DAY_NS) < key.day + DAY_NS
+                    && key.day < touch.ends.saturating_add(DAY_NS)
+            };
+            let touches = touches.into_iter().filter(in_reach).collect();
+            let entry = Entry { segment, touches, used: Instant::now() };
+            if let Some(old) = state.segments.insert(key, entry) {
+                old.segment.file.remove();
+            }
+            state.make_room(self.disk_bytes);
+            return Ok(());
+        }
+    }
+}
+
+impl super::State {
+    /// Removes those unused for longest until the rest fits.
+    fn make_room(&mut self, disk_bytes: u64) {
+        loop {
+            let bytes: u64 = self.segments.values().map(|entry| entry.segment.file.bytes).sum();
+            metrics::gauge!("screenline_segments_bytes").set(bytes as f64);
+            metrics::gauge!("screenline_segments").set(self.segments.len() as f64);
+            let oldest = self.segments.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| *key);
+            match oldest.filter(|_| disk_bytes < bytes) {
+                Some(oldest) => self.remove(&oldest),
+                None => return,
+            }
+        }
+    }
+}
+
+impl Draft {
+    /// Adds the rows of the database that fulfil some conditions, in order of time.
+    async fn copy(&mut self, snapshot: Snapshot, mut conditions: Vec<String>) -> Result<()> {
+        let columns = stored(self.dataset);
+        conditions.extend(self.dataset.only.map(String::from));
+        let time = columns.iter().find(|column| column.name == "time").map_or("time", |column| column.sql);
+        let expressions: Vec<&str> = columns.iter().map(|column| column.sql).collect();
+        let (expressions, order) = (expressions.join(", "), vec![(time, false)]);
+        let select = Select { expressions, from: self.dataset.from, conditions, order, limit: None };
+        let kinds: Vec<Kind> = columns.iter().map(|column| column.kind).collect();
+        let mut decoder = Decoder::new(file::schema(&columns), &kinds);
+        let mut frames = snapshot.copy(&select.sql()).await?;
+        let mut take = |rows: Option<RecordBatch>| rows.map_or(Ok(()), |rows| self.writer.write(rows));
+        while let Some(frame) = frames.next().await? {
+            decoder.push(&frame);
+            while decoder.decode()? == Step::BatchReady {
+                take(decoder.next_batch()?)?;
+            }
+        }
+        frames.finish().await?;
+        take(decoder.finish()?)?;
+        self.writer.end_run()
+    }
+}
