@@ -1,8 +1,10 @@
 //! The way to PostgreSQL: a bounded pool of read-only sessions, and reads that stop at the server when dropped.
 
 use crate::error::{QueryError, Result};
+use anyhow::Context;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use futures::Stream;
+use jiff::tz::TimeZone;
 use processor::store::Address;
 use std::{fmt, pin::Pin, time::Duration};
 use tokio_postgres::CancelToken;
@@ -79,6 +81,13 @@ impl Database {
             .recycle_timeout(Some(CONNECT))
             .build()?;
         Ok(Self { pool, tls, statement_timeout })
+    }
+
+    /// The zone that cuts the city's days.
+    pub async fn time_zone(&self) -> anyhow::Result<TimeZone> {
+        let row = self.client().await?.query_one("SELECT time_zone FROM city", &[]).await?;
+        let name: &str = row.try_get(0)?;
+        TimeZone::get(name).with_context(|| format!("find the city's time zone {name:?}"))
     }
 
     pub async fn client(&self) -> Result<Object> {

@@ -6,8 +6,10 @@ mod tests;
 use crate::{
     access::{AccessLog, Answer},
     caller::{Caller, Door},
+    counted::Counted,
     database::Database,
     error::{QueryError, Result},
+    functions, growth,
     metrics::{self, Measured},
     output,
     policy::{Policy, Rules},
@@ -28,12 +30,12 @@ use datafusion::{
         session_state::SessionState,
     },
     logical_expr::LogicalPlan,
-    physical_plan::{ExecutionPlan, coop::CooperativeExec, execute_stream},
+    physical_plan::{ExecutionPlan, coop::CooperativeExec, execute_stream, with_new_children_if_necessary},
     prelude::{SQLOptions, SessionConfig, SessionContext},
     scalar::ScalarValue,
 };
 use futures::{Stream, StreamExt, stream};
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use std::{
     collections::{BTreeMap, HashMap},
     future::Future,
@@ -152,6 +154,7 @@ impl Engine {
     pub fn start(
         database: Database,
         limits: Limits,
+        zone: TimeZone,
         policy: Policy,
         log: AccessLog,
         kept: Option<(Arc<Segments>, mpsc::Receiver<Key>)>,
@@ -169,7 +172,7 @@ impl Engine {
             .enable_all()
             .build()?;
         let inner = Inner {
-            sessions: sessions(&policy, &tables, &limits)?,
+            sessions: sessions(&policy, &tables, &limits, &zone)?,
             policy,
             log,
             tables,
@@ -411,6 +414,7 @@ impl Inner {
         let read_only =
             SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         read_only.verify_plan(&plan)?;
+        growth::check(&plan)?;
         Ok((context, plan))
     }
 
@@ -425,7 +429,7 @@ impl Inner {
             Err(_) if unbound() => plan.clone(),
             Err(error) => return Err(error.into()),
         };
-        Ok(output::schema(plan.schema().as_arrow()))
+        output::schema(plan.schema().as_arrow())
     }
 
     fn context(&self, caller: &Caller) -> Result<SessionContext> {
@@ -613,15 +617,23 @@ fn late(timeout: Duration) -> QueryError {
     ))
 }
 
-/// The plan with joins that let other tasks run, and their own deadline strike: one batch of input can keep a join busy
+/// The plan with windows whose rows count as memory, and with joins that let other tasks run, and their own deadline strike: one batch of input can keep a join busy
 /// for minutes, and nothing can stop a task that never waits.
 fn yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let wrapped = plan.transform_up(|node| {
-        Ok(if node.name().contains("Join") {
-            Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>)
-        } else {
-            Transformed::no(node)
-        })
+        let node = match node.name() {
+            "WindowAggExec" | "BoundedWindowAggExec" => {
+                let counted =
+                    node.children().into_iter().map(|child| Arc::new(Counted::new(child.clone())) as _);
+                let counted = counted.collect();
+                Transformed::yes(with_new_children_if_necessary(node, counted)?)
+            }
+            name if name.contains("Join") => {
+                Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>)
+            }
+            _ => Transformed::no(node),
+        };
+        Ok(node)
     });
     Ok(wrapped?.data)
 }
@@ -639,12 +651,13 @@ fn sessions(
     policy: &Policy,
     tables: &Arc<Tables>,
     limits: &Limits,
+    zone: &TimeZone,
 ) -> anyhow::Result<HashMap<String, SessionState>> {
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(limits.memory_bytes)))
         .with_max_temp_directory_size(SPILL_BYTES)
         .build_arc()?;
-    let session = |rules: &Arc<Rules>| Ok((rules.role().to_owned(), session(rules, tables, &runtime)?));
+    let session = |rules: &Arc<Rules>| Ok((rules.role().to_owned(), session(rules, tables, &runtime, zone)?));
     policy.roles().map(session).collect()
 }
 
@@ -653,6 +666,7 @@ fn session(
     rules: &Arc<Rules>,
     tables: &Arc<Tables>,
     runtime: &Arc<RuntimeEnv>,
+    zone: &TimeZone,
 ) -> anyhow::Result<SessionState> {
     let mut config =
         SessionConfig::new().with_default_catalog_and_schema(CATALOG, SCHEMA).with_information_schema(true);
@@ -675,5 +689,6 @@ fn session(
     context.register_udf(
         datafusion::functions::datetime::date_bin().as_ref().clone().with_aliases(["time_bucket"]),
     );
+    functions::register(&context, zone.clone());
     Ok(context.state())
 }

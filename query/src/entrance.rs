@@ -41,7 +41,7 @@ pub async fn enter(
     match authenticator.authenticate(header.as_deref(), certificate, Timestamp::now()).await {
         Ok(identity) => {
             request.extensions_mut().insert(identity);
-            next.run(request).await
+            told(next.run(request).await)
         }
         Err(error) => {
             let error = refusal(error);
@@ -51,6 +51,29 @@ pub async fn enter(
             }
         }
     }
+}
+
+/// A message that cannot be read is the caller's fault, and one that is too large is beyond a bound: the library calls
+/// the one internal and the other out of range.
+fn told(mut response: Response) -> Response {
+    let header = |name: &str| response.headers().get(name).map(HeaderValue::as_bytes);
+    let status = match (header("grpc-status"), header("grpc-message")) {
+        (Some(b"13"), Some(text))
+            if text.starts_with(b"failed%20to%20decode") || text.starts_with(b"failed to decode") =>
+        {
+            "3"
+        }
+        (Some(b"13"), Some(text))
+            if text.starts_with(b"Missing%20request") || text.starts_with(b"Missing request") =>
+        {
+            "3"
+        }
+        (Some(b"13"), Some(text)) if text.starts_with(b"protocol") || text.starts_with(b"Unexpected") => "3",
+        (Some(b"11"), _) => "8",
+        _ => return response,
+    };
+    response.headers_mut().insert("grpc-status", HeaderValue::from_static(status));
+    response
 }
 
 fn refusal(error: AuthError) -> QueryError {

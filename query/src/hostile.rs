@@ -32,6 +32,7 @@ use datafusion::arrow::{
     datatypes::{Int32Type, Int64Type},
 };
 use futures::{StreamExt, TryStreamExt, stream};
+use jiff::tz::TimeZone;
 use proptest::{
     collection::vec,
     prelude::*,
@@ -64,7 +65,8 @@ pub fn engine() -> Engine {
     let limits = limits();
     let timeout = limits.timeout;
     let database = Database::at("host=/nonexistent user=nobody dbname=nothing", 2, timeout).unwrap();
-    Engine::start(database, limits, Policy::load(None).unwrap(), AccessLog::none(), None).unwrap()
+    let policy = Policy::load(None).unwrap();
+    Engine::start(database, limits, TimeZone::UTC, policy, AccessLog::none(), None).unwrap()
 }
 
 static ENGINE: LazyLock<Arc<Engine>> = LazyLock::new(|| Arc::new(engine()));

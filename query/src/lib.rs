@@ -14,6 +14,7 @@ pub mod access;
 mod caller;
 mod catalogue;
 mod copy;
+mod counted;
 mod database;
 mod dialect;
 mod engine;
@@ -22,6 +23,8 @@ mod error;
 mod export;
 mod flight;
 mod flight_sql;
+mod functions;
+mod growth;
 #[cfg(test)]
 mod hostile;
 mod http;
@@ -156,11 +159,12 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let database = database::Database::open(&config.database_url, connections, config.query_timeout)
         .await
         .context("open the database for queries")?;
+    let zone = database.time_zone().await?;
     let kept = match &config.segments {
         Some(folder) => Some(Segments::open(folder, config.segments_bytes, config.segments_memory_bytes)?),
         None => None,
     };
-    let engine = Arc::new(Engine::start(database, limits, policy, log, kept)?);
+    let engine = Arc::new(Engine::start(database, limits, zone, policy, log, kept)?);
     let router = http::router(engine, authenticator)?;
     let listener = http::bind(config.listen).await?;
     let address = listener.local_addr()?;

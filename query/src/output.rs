@@ -1,6 +1,9 @@
 //! What leaves: plain types that every client reads, in batches of a size that every client accepts.
 
-use crate::{error::Result, tables::time_type};
+use crate::{
+    error::{QueryError, Result},
+    tables::time_type,
+};
 use datafusion::arrow::{
     array::{Array, RecordBatch, RecordBatchOptions},
     compute::{CastOptions, cast_with_options},
@@ -11,12 +14,51 @@ use std::sync::Arc;
 
 /// Bytes of one message; Go clients refuse more than 4 MB unless told otherwise.
 const MESSAGE_BYTES: usize = 2 << 20;
+/// Types in each other: writing and reading them takes stack for each.
+const DEPTH_MAX: usize = 16;
 
 /// The schema that clients see: all columns nullable, no dictionaries, views or large types, decimals as floats, and
 /// every instant in nanoseconds UTC.
-pub fn schema(schema: &Schema) -> SchemaRef {
-    let fields = schema.fields().iter().map(|field| Field::new(field.name(), plain(field.data_type()), true));
-    Arc::new(Schema::new(fields.collect::<Fields>()))
+///
+/// # Errors
+/// A type that is nested too deeply to be sent.
+pub fn schema(schema: &Schema) -> Result<SchemaRef> {
+    let field = |field: &FieldRef| {
+        if DEPTH_MAX < depth(field.data_type()) {
+            let text =
+                format!("column {}: a type of more than {DEPTH_MAX} types in each other", field.name());
+            return Err(QueryError::Exhausted(text));
+        }
+        let kind = plain(field.data_type());
+        Ok(Field::new(field.name(), kind, true).with_metadata(field.metadata().clone()))
+    };
+    Ok(Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Result<Fields>>()?)))
+}
+
+/// How many types are in each other, as far as it matters.
+fn depth(kind: &DataType) -> usize {
+    let (mut level, mut depth) = (vec![kind], 0);
+    while !level.is_empty() && depth <= DEPTH_MAX {
+        level = level.into_iter().flat_map(within).collect();
+        depth += 1;
+    }
+    depth
+}
+
+fn within(kind: &DataType) -> Vec<&DataType> {
+    match kind {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => vec![item.data_type()],
+        DataType::Struct(fields) => fields.iter().map(|field| field.data_type()).collect(),
+        DataType::Union(fields, _) => fields.iter().map(|(_, field)| field.data_type()).collect(),
+        DataType::Dictionary(_, value) => vec![value],
+        DataType::RunEndEncoded(_, values) => vec![values.data_type()],
+        _ => Vec::new(),
+    }
 }
 
 /// The batch in that schema.
@@ -95,7 +137,7 @@ mod tests {
             ("time", Arc::new(times) as ArrayRef),
         ])
         .unwrap();
-        let schema = schema(batch.schema_ref());
+        let schema = schema(batch.schema_ref()).unwrap();
         let out = conform(&batch, &schema).unwrap();
         assert_eq!(out.schema(), schema);
         assert!(schema.fields().iter().all(|field| field.is_nullable()));

@@ -249,13 +249,25 @@ fn properties(schema: &SchemaRef, ordering: Option<LexOrdering>) -> Arc<PlanProp
     )
 }
 
+/// What a plan shows: not our SQL, which tells more of the tables than its reader may see.
 impl DisplayAs for Scan {
     fn fmt_as(&self, _kind: DisplayFormatType, f: &mut Formatter) -> std::fmt::Result {
-        let sql = self.select.sql();
-        // A filter may name a hundred thousand series.
-        let shown: String = sql.chars().take(500).collect();
-        let more = if shown.len() < sql.len() { " ..." } else { "" };
-        write!(f, "PostgresCopy: {shown}{more}")
+        let names: Vec<&str> =
+            self.presentation.schema().fields().iter().map(|field| field.name().as_str()).collect();
+        write!(f, "PostgresCopy: {} [{}]", self.dataset.name, names.join(", "))?;
+        if let Some(Extent { times, ids }) = &self.extent {
+            let time = |nanos: i64| jiff::Timestamp::from_nanosecond(i128::from(nanos)).ok();
+            let ends = [time(times.0), time(times.1)]
+                .map(|time| time.map_or_else(String::new, |time| time.to_string()));
+            write!(f, ", time {}..{}", ends[0], ends[1])?;
+            if let Some(ids) = ids {
+                write!(f, ", series {}", ids.len())?;
+            }
+        }
+        match self.select.limit {
+            Some(limit) => write!(f, ", limit {limit}"),
+            None => Ok(()),
+        }
     }
 }
 

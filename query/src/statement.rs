@@ -13,6 +13,7 @@ use datafusion::sql::{
         tokenizer::{Token, TokenWithSpan, Tokenizer},
     },
 };
+use std::collections::HashMap;
 
 /// Operators in one statement. A chain of them nests one level each, and planning takes the square of that: three
 /// seconds for a thousand. Lists of values have no such price.
@@ -23,6 +24,12 @@ const STARTS_EACH: usize = 20;
 
 /// WITH inside of WITH: finding the tables of a statement takes twice the work for each level.
 const NESTED_WITH_MAX: usize = 8;
+
+/// How often the tables after WITH may be in each other, all in all: each mention is planned again.
+const MENTIONS_MAX: u64 = 1000;
+
+/// Columns in all CUBEs of a statement, each of which doubles the sets that are grouped by.
+const CUBED_MAX: usize = 10;
 
 /// The one statement of this text.
 ///
@@ -39,6 +46,21 @@ pub fn parse(sql: &str) -> Result<Statement> {
     if NESTED_WITH_MAX < nested_with(&tokens) {
         return Err(QueryError::Exhausted(format!(
             "WITH is nested more than {NESTED_WITH_MAX} times; list the tables after one WITH instead"
+        )));
+    }
+    let words: Vec<&Token> = tokens
+        .iter()
+        .map(|token| &token.token)
+        .filter(|token| !matches!(token, Token::Whitespace(_)))
+        .collect();
+    if MENTIONS_MAX < mentions(&words, &mut HashMap::new()) {
+        return Err(QueryError::Exhausted(format!(
+            "the tables after WITH are in each other more than {MENTIONS_MAX} times; mention each of them less often"
+        )));
+    }
+    if CUBED_MAX < cubed(&words) {
+        return Err(QueryError::Exhausted(format!(
+            "CUBE of more than {CUBED_MAX} columns; list the sets that you need after GROUPING SETS"
         )));
     }
     let dialect = Bounded::new(tokens.len() * STARTS_EACH);
@@ -111,6 +133,78 @@ fn weight(token: &Token) -> usize {
         Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("JOIN") => 10,
         token => usize::from(nests(token)),
     }
+}
+
+/// How many tables are planned for these tokens, each mention of one after WITH counting as what it is made of.
+fn mentions(words: &[&Token], known: &mut HashMap<String, u64>) -> u64 {
+    let (mut sum, mut at) = (0_u64, 0);
+    while let Some(token) = words.get(at) {
+        at += 1;
+        let Some(name) = named(token) else { continue };
+        // `name [(columns)] AS [NOT] [MATERIALIZED] (`
+        let mut body = at;
+        if matches!(words.get(body), Some(Token::LParen)) {
+            body = closing(words, body);
+        }
+        if words.get(body).is_some_and(|token| is_word(token, "AS")) {
+            body += 1;
+            while words.get(body).is_some_and(|token| is_word(token, "NOT") || is_word(token, "MATERIALIZED"))
+            {
+                body += 1;
+            }
+            if matches!(words.get(body), Some(Token::LParen)) {
+                let end = closing(words, body);
+                let weight = mentions(words.get(body + 1..end).unwrap_or_default(), known).saturating_add(1);
+                let most = known.entry(name).or_insert(0);
+                *most = weight.max(*most);
+                at = end;
+                continue;
+            }
+        }
+        sum = sum.saturating_add(known.get(&name).copied().unwrap_or(0));
+    }
+    sum
+}
+
+/// Columns in all CUBEs.
+fn cubed(words: &[&Token]) -> usize {
+    let cubes = words
+        .windows(2)
+        .enumerate()
+        .filter(|(_, pair)| is_word(pair[0], "CUBE") && matches!(pair[1], Token::LParen));
+    let columns = |(at, _): (usize, &[&Token])| {
+        let inside = words.get(at + 2..closing(words, at + 1)).unwrap_or_default();
+        1 + inside.iter().filter(|token| matches!(token, Token::Comma)).count()
+    };
+    cubes.map(columns).sum()
+}
+
+/// Behind the bracket that closes the one at `open`, or the end.
+fn closing(words: &[&Token], open: usize) -> usize {
+    let mut depth = 0_usize;
+    for (at, token) in words.iter().enumerate().skip(open) {
+        match token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return at + 1;
+        }
+    }
+    words.len()
+}
+
+fn named(token: &Token) -> Option<String> {
+    match token {
+        Token::Word(word) if word.quote_style.is_some() => Some(word.value.clone()),
+        Token::Word(word) => Some(word.value.to_lowercase()),
+        _ => None,
+    }
+}
+
+fn is_word(token: &Token, name: &str) -> bool {
+    matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(name))
 }
 
 /// The most WITHs that stand inside of each other's parentheses.
@@ -246,6 +340,26 @@ mod tests {
         assert!(matches!(parse(&nested(NESTED_WITH_MAX + 1)), Err(QueryError::Exhausted(_))));
         let listed = (0..100).map(|i| format!("a{i} AS (SELECT CAST('' AS TIMESTAMP WITH TIME ZONE))"));
         assert!(parse(&format!("WITH {} SELECT 1", listed.collect::<Vec<_>>().join(", "))).is_ok());
+    }
+
+    #[test]
+    fn what_doubles_is_bounded() {
+        let doubled = |times: usize| {
+            let first = "a0 AS (SELECT 1 AS x)".to_owned();
+            let more = (1..=times)
+                .map(|i| format!("a{i} (x) AS (SELECT l.x FROM a{} l JOIN a{} r ON true)", i - 1, i - 1));
+            let all: Vec<String> = std::iter::once(first).chain(more).collect();
+            format!("WITH {} SELECT * FROM a{times}", all.join(", "))
+        };
+        assert!(parse(&doubled(5)).is_ok());
+        assert!(matches!(parse(&doubled(40)), Err(QueryError::Exhausted(_))));
+        let cube = |columns: usize| {
+            let columns: Vec<String> = (0..columns).map(|i| format!("c{i}")).collect();
+            format!("SELECT 1 FROM reading GROUP BY CUBE ({})", columns.join(", "))
+        };
+        assert!(parse(&cube(10)).is_ok());
+        assert!(matches!(parse(&cube(11)), Err(QueryError::Exhausted(_))));
+        assert!(matches!(parse("SELECT 1 GROUP BY CUBE ("), Err(QueryError::Invalid(_))));
     }
 
     proptest! {

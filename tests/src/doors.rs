@@ -177,7 +177,10 @@ impl Guarded {
             format!("POST {path} HTTP/1.0\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n", body.len());
         let (head, answer) = self.http(secret, &head, &body).await?;
         if let Some(status) = header(&head, "grpc-status").filter(|status| status != "0") {
-            bail!("grpc-status {status}: {}", header(&head, "grpc-message").unwrap_or_default());
+            bail!(
+                "grpc-status {status}: {}",
+                header(&head, "grpc-message").unwrap_or_default().replace("%20", " ")
+            );
         }
         let (mut data, mut rest) = (Vec::<FlightData>::new(), &answer[..]);
         while let Some((frame, after)) = rest.split_first_chunk::<5>() {

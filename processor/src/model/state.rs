@@ -2,13 +2,17 @@
 //!
 //! - [`counter`](Counter), [`sum`](Sum), [`sketch`](Sketch): registers, sums without rounding, quantiles
 //! - [`detail`](Detail): what each kind asks for beside plain numbers; [`codec`]: its bytes
+//! - [`bins`](Bins): many sketches as one, from their bytes
 
+mod bins;
 mod codec;
 mod counter;
 mod detail;
 mod sketch;
 mod sum;
 
+pub use bins::Bins;
+pub use codec::{Parts, Unreadable};
 pub use counter::Counter;
 use detail::Before;
 pub use detail::{Detail, Inside, Passages, SPEED_MIN, Spread, Weighted};

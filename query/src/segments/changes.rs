@@ -56,7 +56,7 @@ pub async fn moment(client: &Client) -> Result<Moment> {
 pub async fn since(client: &Client, level: i16, moment: &Moment) -> Result<Vec<Touch>> {
     let select = format!(
         "SELECT series_id, starts, ends FROM revision
-         WHERE level = $1 AND $2 - interval '{TRANSACTION_MAX}' <= at AND NOT pg_visible_in_snapshot(xid, $3::text::pg_snapshot)"
+         WHERE level = $1 AND $2::timestamptz - interval '{TRANSACTION_MAX}' <= at AND NOT pg_visible_in_snapshot(xid, $3::text::pg_snapshot)"
     );
     let rows = client.query(&select, &[&level, &moment.at, &moment.snapshot]).await?;
     rows.iter()

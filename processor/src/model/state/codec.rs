@@ -1,6 +1,8 @@
 //! The bytes of a [`Detail`], as the column `state` keeps them. Numbers are little-endian. First a version, then a set
 //! of bits that says which parts follow, in the order of the bits.
 
+use std::collections::BTreeMap;
+
 use bytes::{Buf, BufMut, TryGetError};
 
 use super::{Counter, Detail, Passages, Sketch, Spread, Sum, Values, Weighted};
@@ -53,7 +55,7 @@ impl Detail {
             out.put_slice(&bytes);
         }
         integral.iter().for_each(|sum| put_sum(&mut out, *sum));
-        counter.iter().for_each(|counter| put_counter(&mut out, counter));
+        counter.iter().for_each(|counter| counter.encode(&mut out));
         passages.iter().for_each(|passages| put_passages(&mut out, passages));
         if let Some(Weighted { volume, speed, slowness }) = weighted.as_deref() {
             [volume, speed, slowness].into_iter().for_each(|sum| put_sum(&mut out, *sum));
@@ -63,33 +65,83 @@ impl Detail {
 
     /// # Errors
     /// The bytes are not what [`encode`](Self::encode) writes.
-    pub fn decode(mut bytes: &[u8]) -> Result<Detail, Unreadable> {
+    pub fn decode(bytes: &[u8]) -> Result<Detail, Unreadable> {
+        let mut classes = BTreeMap::new();
+        let parts = Parts::read(bytes, |class, count| {
+            classes.insert(class.into(), count);
+        })?;
+        let sketch =
+            parts.sketch.map(|own| Sketch::from_bytes(own).ok_or(Unreadable::Spoiled)).transpose()?;
+        Ok(Detail {
+            covered: parts.covered,
+            spread: Spread { m2: parts.m2, reciprocals: parts.reciprocals, sketch },
+            integral: parts.integral,
+            counter: parts.counter.map(Box::new),
+            passages: parts.passages.map(|passages| Box::new(Passages { classes, ..passages })),
+            weighted: parts.weighted.map(Box::new),
+        })
+    }
+}
+
+/// The bytes of a [`Detail`], read only as far as plain numbers go: for those who look at millions.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Parts<'b> {
+    pub covered: i64,
+    pub m2: f64,
+    pub reciprocals: Option<Sum>,
+    /// The bytes of a [`Sketch`], for [`Bins`](super::Bins): nobody has looked into them.
+    pub sketch: Option<&'b [u8]>,
+    pub integral: Option<Sum>,
+    pub counter: Option<Counter>,
+    /// Without their classes.
+    pub passages: Option<Passages>,
+    pub weighted: Option<Weighted>,
+}
+
+impl<'b> Parts<'b> {
+    /// # Errors
+    /// The bytes are not those of a [`Detail`].
+    pub fn of(bytes: &'b [u8]) -> Result<Parts<'b>, Unreadable> {
+        Self::read(bytes, |_, _| ())
+    }
+
+    /// The bytes of the sketch alone; what follows them is not looked at.
+    ///
+    /// # Errors
+    /// The bytes do not begin as those of a [`Detail`].
+    pub fn sketch(mut bytes: &'b [u8]) -> Result<Option<&'b [u8]>, Unreadable> {
+        let parts = head(&mut bytes)?;
+        let before = if parts & RECIPROCALS == 0 { 16 } else { 32 };
+        bytes = bytes.get(before..).ok_or(Unreadable::Spoiled)?;
+        (parts & SKETCH != 0).then(|| sketch(&mut bytes)).transpose()
+    }
+
+    fn read(mut bytes: &'b [u8], take: impl FnMut(&str, i64)) -> Result<Parts<'b>, Unreadable> {
         let bytes = &mut bytes;
-        match bytes.try_get_u8()? {
-            VERSION => {}
-            other => return Err(Unreadable::Version(other)),
-        }
-        let parts = bytes.try_get_u8()?;
+        let parts = head(bytes)?;
         let has = |bit: u8| parts & bit != 0;
-        let covered = bytes.try_get_i64_le()?;
-        let m2 = bytes.try_get_f64_le()?;
-        let reciprocals = has(RECIPROCALS).then(|| sum(bytes)).transpose()?;
-        let sketch = has(SKETCH).then(|| sketch(bytes)).transpose()?;
-        let integral = has(INTEGRAL).then(|| sum(bytes)).transpose()?;
-        let counter = has(COUNTER).then(|| counter(bytes).map(Box::new)).transpose()?;
-        let passages = has(PASSAGES).then(|| passages(bytes).map(Box::new)).transpose()?;
-        let weighted = has(WEIGHTED).then(|| weighted(bytes).map(Box::new)).transpose()?;
+        let read = Parts {
+            covered: bytes.try_get_i64_le()?,
+            m2: bytes.try_get_f64_le()?,
+            reciprocals: has(RECIPROCALS).then(|| sum(bytes)).transpose()?,
+            sketch: has(SKETCH).then(|| sketch(bytes)).transpose()?,
+            integral: has(INTEGRAL).then(|| sum(bytes)).transpose()?,
+            counter: has(COUNTER).then(|| Counter::decode(bytes)).transpose()?,
+            passages: has(PASSAGES).then(|| passages(bytes, take)).transpose()?,
+            weighted: has(WEIGHTED).then(|| weighted(bytes)).transpose()?,
+        };
         if bytes.has_remaining() {
             return Err(Unreadable::Spoiled);
         }
-        Ok(Detail {
-            covered,
-            spread: Spread { m2, reciprocals, sketch },
-            integral,
-            counter,
-            passages,
-            weighted,
-        })
+        Ok(read)
+    }
+}
+
+/// Which parts follow.
+fn head(bytes: &mut &[u8]) -> Result<u8, Unreadable> {
+    match bytes.try_get_u8()? {
+        VERSION => Ok(bytes.try_get_u8()?),
+        other => Err(Unreadable::Version(other)),
     }
 }
 
@@ -102,11 +154,11 @@ fn sum(bytes: &mut &[u8]) -> Result<Sum, Unreadable> {
     Ok(Sum { sum: bytes.try_get_f64_le()?, residue: bytes.try_get_f64_le()? })
 }
 
-fn sketch(bytes: &mut &[u8]) -> Result<Sketch, Unreadable> {
+fn sketch<'b>(bytes: &mut &'b [u8]) -> Result<&'b [u8], Unreadable> {
     let length = bytes.try_get_u32_le()? as usize;
     let (own, rest) = bytes.split_at_checked(length).ok_or(Unreadable::Spoiled)?;
     *bytes = rest;
-    Sketch::from_bytes(own).ok_or(Unreadable::Spoiled)
+    Ok(own)
 }
 
 fn put_fixed(out: &mut Vec<u8>, number: Fixed) {
@@ -117,35 +169,41 @@ fn fixed(bytes: &mut &[u8]) -> Result<Fixed, Unreadable> {
     Ok(Fixed::from_millionths(bytes.try_get_i64_le()?))
 }
 
-fn put_counter(out: &mut Vec<u8>, counter: &Counter) {
-    for (time, value) in [counter.first, counter.last] {
-        out.put_i64_le(time.micros());
-        put_fixed(out, value);
+impl Counter {
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        for (time, value) in [self.first, self.last] {
+            out.put_i64_le(time.micros());
+            put_fixed(out, value);
+        }
+        [self.first_high, self.high, self.after].into_iter().for_each(|number| put_fixed(out, number));
+        out.put_u8(u8::from(self.jumped_from.is_some()));
+        self.jumped_from.into_iter().for_each(|number| put_fixed(out, number));
+        out.put_u8(u8::from(self.rolled_first));
+        let Counter { ended, resets, rollovers, jitters, jumps, .. } = *self;
+        [ended, resets, rollovers, jitters, jumps].into_iter().for_each(|count| out.put_u32_le(count));
     }
-    [counter.first_high, counter.high, counter.after].into_iter().for_each(|number| put_fixed(out, number));
-    out.put_u8(u8::from(counter.jumped_from.is_some()));
-    counter.jumped_from.into_iter().for_each(|number| put_fixed(out, number));
-    out.put_u8(u8::from(counter.rolled_first));
-    let Counter { ended, resets, rollovers, jitters, jumps, .. } = *counter;
-    [ended, resets, rollovers, jitters, jumps].into_iter().for_each(|count| out.put_u32_le(count));
-}
 
-fn counter(bytes: &mut &[u8]) -> Result<Counter, Unreadable> {
-    let mut end = || Ok::<_, Unreadable>((Time::from_micros(bytes.try_get_i64_le()?), fixed(bytes)?));
-    Ok(Counter {
-        first: end()?,
-        last: end()?,
-        first_high: fixed(bytes)?,
-        high: fixed(bytes)?,
-        after: fixed(bytes)?,
-        jumped_from: (bytes.try_get_u8()? != 0).then(|| fixed(bytes)).transpose()?,
-        rolled_first: bytes.try_get_u8()? != 0,
-        ended: bytes.try_get_u32_le()?,
-        resets: bytes.try_get_u32_le()?,
-        rollovers: bytes.try_get_u32_le()?,
-        jitters: bytes.try_get_u32_le()?,
-        jumps: bytes.try_get_u32_le()?,
-    })
+    /// Takes one off the front of the bytes.
+    ///
+    /// # Errors
+    /// They are not what [`encode`](Self::encode) writes.
+    pub fn decode(bytes: &mut &[u8]) -> Result<Counter, Unreadable> {
+        let mut end = || Ok::<_, Unreadable>((Time::from_micros(bytes.try_get_i64_le()?), fixed(bytes)?));
+        Ok(Counter {
+            first: end()?,
+            last: end()?,
+            first_high: fixed(bytes)?,
+            high: fixed(bytes)?,
+            after: fixed(bytes)?,
+            jumped_from: (bytes.try_get_u8()? != 0).then(|| fixed(bytes)).transpose()?,
+            rolled_first: bytes.try_get_u8()? != 0,
+            ended: bytes.try_get_u32_le()?,
+            resets: bytes.try_get_u32_le()?,
+            rollovers: bytes.try_get_u32_le()?,
+            jitters: bytes.try_get_u32_le()?,
+            jumps: bytes.try_get_u32_le()?,
+        })
+    }
 }
 
 fn put_passages(out: &mut Vec<u8>, passages: &Passages) {
@@ -171,21 +229,21 @@ fn put_passages(out: &mut Vec<u8>, passages: &Passages) {
     }
 }
 
-fn passages(bytes: &mut &[u8]) -> Result<Passages, Unreadable> {
+/// Without their classes, which `take` hears of.
+fn passages(bytes: &mut &[u8], mut take: impl FnMut(&str, i64)) -> Result<Passages, Unreadable> {
     let speeds = bytes.try_get_i64_le()?;
     let speed = (bytes.try_get_u8()? != 0).then(|| values(bytes)).transpose()?;
     let lengths = bytes.try_get_i64_le()?;
     let length_m = sum(bytes)?;
     let (on, beyond) = (bytes.try_get_i64_le()?, bytes.try_get_i64_le()?);
-    let mut passages = Passages { speeds, speed, lengths, length_m, on, beyond, ..Passages::default() };
     for _ in 0..bytes.try_get_u8()? {
         let length = usize::from(bytes.try_get_u16_le()?);
         let (class, rest) = bytes.split_at_checked(length).ok_or(Unreadable::Spoiled)?;
         *bytes = rest;
         let class = std::str::from_utf8(class).map_err(|_| Unreadable::Spoiled)?;
-        passages.classes.insert(class.into(), bytes.try_get_i64_le()?);
+        take(class, bytes.try_get_i64_le()?);
     }
-    Ok(passages)
+    Ok(Passages { speeds, speed, lengths, length_m, on, beyond, classes: BTreeMap::new() })
 }
 
 fn values(bytes: &mut &[u8]) -> Result<Values, Unreadable> {
@@ -243,6 +301,9 @@ mod tests {
             let detail = state(kind, &values).detail.unwrap_or_default();
             let bytes = detail.encode();
             prop_assert_eq!(Detail::decode(&bytes), Ok((*detail).clone()));
+            let sketch = detail.spread.sketch.as_ref().map(Sketch::to_bytes);
+            prop_assert_eq!(Parts::sketch(&bytes), Ok(sketch.as_deref()));
+            prop_assert_eq!(Parts::of(&bytes).map(|parts| parts.sketch), Ok(sketch.as_deref()));
             let at = cut.index(bytes.len());
             prop_assert!(Detail::decode(&bytes[..at]).is_err());
             let mut spoiled = bytes;
@@ -255,6 +316,7 @@ mod tests {
             let _ = Detail::decode(&bytes);
             let versioned = [&[VERSION, parts][..], &bytes].concat();
             let _ = Detail::decode(&versioned);
+            let _ = Parts::sketch(&versioned);
         }
     }
 }

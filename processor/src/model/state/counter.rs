@@ -112,10 +112,10 @@ impl Counter {
     pub fn join(&self, later: &Counter, arithmetic: &Arithmetic) -> Counter {
         let mut whole = *self;
         whole.last = later.last;
-        whole.resets += later.resets;
-        whole.rollovers += later.rollovers;
-        whole.jitters += later.jitters;
-        whole.jumps += later.jumps;
+        whole.resets = whole.resets.saturating_add(later.resets);
+        whole.rollovers = whole.rollovers.saturating_add(later.rollovers);
+        whole.jitters = whole.jitters.saturating_add(later.jitters);
+        whole.jumps = whole.jumps.saturating_add(later.jumps);
         let micros = later.first.0.micros() - self.last.0.micros();
         let step = Step::of(self, later.first.1, micros, &arithmetic.meter);
         let later_run = later.first_high - later.first.1;
@@ -137,7 +137,7 @@ impl Counter {
             Step::Jump => whole.after += later_run,
         }
         whole.after += later.after;
-        whole.ended += later.ended;
+        whole.ended = whole.ended.saturating_add(later.ended);
         match step {
             Step::On | Step::Return(_) => {}
             Step::Jitter => whole.jitters += 1,

@@ -12,11 +12,11 @@ pub struct Sketch {
     packed: Box<[u8]>,
 }
 
-const RELATIVE_ERROR: f64 = 0.005;
+pub(super) const RELATIVE_ERROR: f64 = 0.005;
 /// With this error they reach over nine orders of magnitude.
 const BINS_MAX: u32 = 2_048;
-const NEAREST_TO_ZERO: f64 = 0.001;
-const FARTHEST: f64 = 700_000.0;
+pub(super) const NEAREST_TO_ZERO: f64 = 0.001;
+pub(super) const FARTHEST: f64 = 700_000.0;
 
 impl Sketch {
     /// Takes in a value that is a number.
@@ -73,8 +73,13 @@ impl Sketch {
 }
 
 fn empty() -> DDSketch {
+    DDSketch::new(config())
+}
+
+/// The one configuration of all sketches.
+pub(super) fn config() -> Config {
     // The bytes of a sketch do not say which values count as 0: it is left as the library has it, and done here.
-    DDSketch::new(Config::new(RELATIVE_ERROR, BINS_MAX, 1e-9))
+    Config::new(RELATIVE_ERROR, BINS_MAX, 1e-9)
 }
 
 /// Bytes are packed by us, or were read once before they were kept: they are those of a sketch, or none.
