@@ -1,22 +1,26 @@
-//! What the numbers mean: the measures of traffic and utilities, from the states of buckets. All but the last three are pure;
+//! What the numbers mean: the measures of traffic and utilities, from the states of buckets. All but the last four are pure;
 //! formulas, units, sources and edge cases stand at each function.
 //!
 //! - [`steps`]: buckets in a row, of any width or of whole local days
 //! - [`settle`]: buckets of any width from stored states, their borders settled with their neighbours
 //! - [`traffic`]: volume, speeds, density, peak hour, annual averages, level of service, queues, incidents
 //! - [`road`]: stations on segments, what they say together, bottlenecks and the queues behind them
+//! - [`sensor`]: what a single detector says, and what a meter counts
 //! - [`utility`]: registers, demand, power factor, night flow, water balance, gas
 //! - [`zone`]: the balance and the nights of a zone of meters
 //! - [`impute`]: estimates of what was not observed
 //! - [`detector`]: what is wrong with a detector, by the published thresholds
-//! - [`history`], [`network`], [`health`]: what the tables know of series, of roads and zones, and what needs a visit
+//! - [`history`], [`network`], [`balance`], [`health`]: what the tables know of series, of roads and zones, of what was used,
+//!   and what needs a visit
 
+pub mod balance;
 pub mod detector;
 pub mod health;
 pub mod history;
 pub mod impute;
 pub mod network;
 pub mod road;
+pub mod sensor;
 pub mod settle;
 pub mod steps;
 pub mod traffic;

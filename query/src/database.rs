@@ -138,7 +138,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    pub fn client(&self) -> Result<&Object> {
+    pub fn client(&self) -> Result<&tokio_postgres::Client> {
         self.lease.client()
     }
 
@@ -166,8 +166,9 @@ impl Frames {
 }
 
 impl Lease {
-    fn client(&self) -> Result<&Object> {
-        self.client.as_ref().ok_or_else(|| QueryError::Internal("a lease without its connection".into()))
+    fn client(&self) -> Result<&tokio_postgres::Client> {
+        let client = self.client.as_ref().map(|client| &***client);
+        client.ok_or_else(|| QueryError::Internal("a lease without its connection".into()))
     }
 
     async fn finish(&mut self) -> Result<()> {

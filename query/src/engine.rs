@@ -6,10 +6,12 @@ mod tests;
 use crate::{
     access::{AccessLog, Answer},
     caller::{Caller, Door},
+    catalogue,
     counted::Counted,
     database::Database,
     error::{QueryError, Result},
     functions, growth,
+    measured::{self, Source},
     metrics::{self, Measured},
     output,
     policy::{Policy, Rules},
@@ -30,7 +32,7 @@ use datafusion::{
         session_state::SessionState,
     },
     logical_expr::LogicalPlan,
-    physical_plan::{ExecutionPlan, coop::CooperativeExec, execute_stream, with_new_children_if_necessary},
+    physical_plan::{ExecutionPlan, coop::CooperativeExec, execute_stream, replace_children_if_necessary},
     prelude::{SQLOptions, SessionConfig, SessionContext},
     scalar::ScalarValue,
 };
@@ -125,7 +127,7 @@ pub struct Engine {
 #[derive(Debug)]
 struct Inner {
     /// By role: what it sees, compiled.
-    sessions: HashMap<String, SessionState>,
+    sessions: HashMap<String, Session>,
     policy: Policy,
     log: AccessLog,
     tables: Arc<Tables>,
@@ -136,6 +138,13 @@ struct Inner {
     planners: Semaphore,
     running: Mutex<HashMap<u64, Running>>,
     next: AtomicU64,
+}
+
+/// What one role sees.
+#[derive(Debug)]
+struct Session {
+    state: SessionState,
+    source: Arc<Source>,
 }
 
 /// What can be stopped, by whom.
@@ -401,7 +410,8 @@ impl Inner {
             }
             Statement::Dataset(ticket) => {
                 let context = self.context(caller)?;
-                let plan = ticket.frame(&context).await?.into_unoptimized_plan();
+                let source = &self.session(caller)?.source;
+                let plan = ticket.frame(&context, source).await?.into_unoptimized_plan();
                 Ok((context, plan))
             }
         }
@@ -410,12 +420,25 @@ impl Inner {
     async fn plan_sql(&self, caller: &Caller, text: &str) -> Result<(SessionContext, LogicalPlan)> {
         let statement = statement::parse(text)?;
         let context = self.context(caller)?;
-        let plan = context.state().statement_to_plan(statement).await.map_err(as_invalid)?;
+        let plan = context.state().statement_to_plan(statement).await;
+        let plan = plan.map_err(|error| self.named(caller, as_invalid(error)))?;
         let read_only =
             SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         read_only.verify_plan(&plan)?;
         growth::check(&plan)?;
         Ok((context, plan))
+    }
+
+    /// An error about a table that is not there, with the nearest name that is.
+    fn named(&self, caller: &Caller, error: QueryError) -> QueryError {
+        let QueryError::Invalid(text) = &error else { return error };
+        let name = text.split("table '").nth(1).and_then(|rest| rest.split_once("' not found"));
+        let Some(((name, _), rules)) = name.zip(self.policy.rules(&caller.identity.role).ok()) else {
+            return error;
+        };
+        let name = name.rsplit('.').next().unwrap_or(name);
+        let known = catalogue::shown(rules).map(|shown| shown.name);
+        QueryError::NotFound(catalogue::missing("dataset", name, known))
     }
 
     /// The one place that says what a plan's answer looks like.
@@ -433,10 +456,13 @@ impl Inner {
     }
 
     fn context(&self, caller: &Caller) -> Result<SessionContext> {
+        Ok(SessionContext::new_with_state(self.session(caller)?.state.clone()))
+    }
+
+    fn session(&self, caller: &Caller) -> Result<&Session> {
         let rules = self.policy.rules(&caller.identity.role)?;
         let session = self.sessions.get(rules.role());
-        let session = session.ok_or_else(|| QueryError::Internal("a role without its session".into()))?;
-        Ok(SessionContext::new_with_state(session.clone()))
+        session.ok_or_else(|| QueryError::Internal("a role without its session".into()))
     }
 
     /// Waits for a turn among the caller's queries, then among all that run.
@@ -626,7 +652,7 @@ fn yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
                 let counted =
                     node.children().into_iter().map(|child| Arc::new(Counted::new(child.clone())) as _);
                 let counted = counted.collect();
-                Transformed::yes(with_new_children_if_necessary(node, counted)?)
+                Transformed::yes(replace_children_if_necessary(node, counted)?)
             }
             name if name.contains("Join") => {
                 Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>)
@@ -652,12 +678,20 @@ fn sessions(
     tables: &Arc<Tables>,
     limits: &Limits,
     zone: &TimeZone,
-) -> anyhow::Result<HashMap<String, SessionState>> {
+) -> anyhow::Result<HashMap<String, Session>> {
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(limits.memory_bytes)))
         .with_max_temp_directory_size(SPILL_BYTES)
         .build_arc()?;
-    let session = |rules: &Arc<Rules>| Ok((rules.role().to_owned(), session(rules, tables, &runtime, zone)?));
+    let mut shared: Option<Source> = None;
+    let session = |rules: &Arc<Rules>| {
+        let source = match &shared {
+            Some(source) => source.seen_by(rules.clone()),
+            None => Source::new(tables.clone(), rules.clone()),
+        };
+        shared.get_or_insert_with(|| source.clone());
+        Ok((rules.role().to_owned(), session(rules, tables, Arc::new(source), &runtime, zone)?))
+    };
     policy.roles().map(session).collect()
 }
 
@@ -665,9 +699,10 @@ fn sessions(
 fn session(
     rules: &Arc<Rules>,
     tables: &Arc<Tables>,
+    source: Arc<Source>,
     runtime: &Arc<RuntimeEnv>,
     zone: &TimeZone,
-) -> anyhow::Result<SessionState> {
+) -> anyhow::Result<Session> {
     let mut config =
         SessionConfig::new().with_default_catalog_and_schema(CATALOG, SCHEMA).with_information_schema(true);
     let options = config.options_mut();
@@ -685,10 +720,11 @@ fn session(
             context.register_table(dataset.name, Arc::new(table))?;
         }
     }
+    measured::register(&context, &source)?;
     // What TimescaleDB calls it.
     context.register_udf(
         datafusion::functions::datetime::date_bin().as_ref().clone().with_aliases(["time_bucket"]),
     );
     functions::register(&context, zone.clone());
-    Ok(context.state())
+    Ok(Session { state: context.state(), source })
 }

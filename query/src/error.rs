@@ -1,6 +1,7 @@
 //! What can go wrong with a query, in the caller's terms, and the gRPC code for each.
 
 use datafusion::{arrow::error::ArrowError, error::DataFusionError};
+use processor::store::StoreError;
 use tokio_postgres::error::SqlState;
 use tonic::Status;
 
@@ -132,6 +133,17 @@ impl From<tokio_postgres::Error> for QueryError {
             code if code.code().starts_with("08") => Self::Unavailable(text),
             // The SQL that reaches the database is ours, so any other refusal is our fault.
             _ => Self::Internal(text),
+        }
+    }
+}
+
+/// What the measures of `processor` meet.
+impl From<StoreError> for QueryError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Database(error) => error.into(),
+            error if error.lost_connection() => Self::Unavailable(error.to_string()),
+            error => Self::Internal(error.to_string()),
         }
     }
 }

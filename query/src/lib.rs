@@ -8,7 +8,7 @@
 //! ```
 //! Clients' SQL never reaches the database: DataFusion plans it, and a scan is one `COPY (SELECT ..)` of ours with the
 //! columns, times, integers and series that the plan needs. One query may read several tables, each in a snapshot of
-//! its own.
+//! its own. What no table holds is [`measured`]: computed while it is read.
 
 pub mod access;
 mod caller;
@@ -29,6 +29,7 @@ mod growth;
 mod hostile;
 mod http;
 pub mod identity;
+mod measured;
 mod metrics;
 mod openapi;
 mod output;

@@ -3,6 +3,7 @@
 
 use crate::{
     error::{QueryError, Result},
+    measured::Measure,
     tables::Dataset,
 };
 use anyhow::{Context, bail, ensure};
@@ -282,7 +283,7 @@ impl Which {
 }
 
 fn known(dataset: &str) -> bool {
-    Dataset::named(dataset).is_some()
+    Dataset::named(dataset).is_some() || Measure::named(dataset).is_some()
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use datafusion::{
 use std::fmt::Write;
 
 /// Microseconds since 1970 that nanoseconds can say; what lies outside decodes to null, which no comparison selects.
-const MICROS_MIN: i64 = i64::MIN / 1000;
-const MICROS_MAX: i64 = i64::MAX / 1000;
+pub const MICROS_MIN: i64 = i64::MIN / 1000;
+pub const MICROS_MAX: i64 = i64::MAX / 1000;
 
 /// The SQL condition that selects exactly the rows for which `filter` is true, or none if there is no such condition.
 ///
@@ -156,7 +156,7 @@ fn comparison(column: &Column, op: Operator, value: &ScalarValue) -> Option<Stri
 }
 
 /// The microseconds, both ends included, of the instants that satisfy `op nanos`; an empty range is (1, 0).
-fn micros(op: Operator, nanos: i64) -> Option<(i64, i64)> {
+pub fn micros(op: Operator, nanos: i64) -> Option<(i64, i64)> {
     let floor = nanos.div_euclid(1000);
     let ceiling = floor + i64::from(nanos.rem_euclid(1000) != 0);
     Some(match op {
@@ -202,7 +202,7 @@ pub fn among(ids: &[i32]) -> String {
 }
 
 /// Unix nanoseconds of a literal with a time zone: without one, the engine has not yet said what it means.
-fn nanos(value: &ScalarValue) -> Option<i64> {
+pub fn nanos(value: &ScalarValue) -> Option<i64> {
     match value {
         ScalarValue::TimestampSecond(Some(value), Some(_)) => value.checked_mul(1_000_000_000),
         ScalarValue::TimestampMillisecond(Some(value), Some(_)) => value.checked_mul(1_000_000),

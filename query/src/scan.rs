@@ -32,8 +32,8 @@ use std::{
 };
 use tokio::sync::mpsc::Sender;
 
-/// Batches read ahead of the engine: one being filled while one is used.
-const AHEAD: usize = 2;
+/// Batches decoded ahead of the engine: one being filled while one is used.
+pub const AHEAD: usize = 2;
 
 /// Rows that the database has found before a segment is opened.
 const FEW: usize = 1000;
@@ -237,7 +237,8 @@ impl Scan {
     }
 }
 
-fn properties(schema: &SchemaRef, ordering: Option<LexOrdering>) -> Arc<PlanProperties> {
+/// Of a plan without children that yields its batches as they come.
+pub fn properties(schema: &SchemaRef, ordering: Option<LexOrdering>) -> Arc<PlanProperties> {
     Arc::new(
         PlanProperties::new(
             EquivalenceProperties::new_with_orderings(schema.clone(), ordering),

@@ -98,7 +98,7 @@ impl Series {
         self.texts.column(part as usize)
     }
 
-    fn text(&self, part: SeriesPart, position: usize) -> &str {
+    pub fn text(&self, part: SeriesPart, position: usize) -> &str {
         self.texts(part).as_string::<i32>().value(position)
     }
 
@@ -121,6 +121,12 @@ impl Series {
     /// What decides who sees a sensor; none if the registry does not know it.
     pub fn traits_of(&self, sensor: &str) -> Option<&Traits> {
         self.sensors.traits.get(*self.sensors.of.get(sensor)? as usize)
+    }
+
+    /// Whether a series is shown by some rules.
+    pub fn is_seen(&self, id: i32, rules: &Rules) -> bool {
+        let traits = self.position(id).and_then(|at| self.sensors.traits.get(self.traits[at] as usize));
+        rules.sees(traits)
     }
 
     /// A zone, and what it is part of.
@@ -146,24 +152,12 @@ impl Series {
 
     /// Whether this filter is about series alone, so that `matching` decides it completely.
     pub fn decides(filter: &Expr) -> bool {
-        let columns = filter.column_refs();
-        let simple = |expr: &Expr| {
-            !matches!(
-                expr,
-                Expr::Exists(_)
-                    | Expr::InSubquery(_)
-                    | Expr::ScalarSubquery(_)
-                    | Expr::OuterReferenceColumn(..)
-                    | Expr::Placeholder(_)
-                    | Expr::AggregateFunction(_)
-                    | Expr::WindowFunction(_)
-                    | Expr::Unnest(_)
-            )
-        };
-        !columns.is_empty()
-            && columns.iter().all(|column| SCHEMA.index_of(&column.name).is_ok())
-            && !filter.is_volatile()
-            && !filter.exists(|expr| Ok(!simple(expr))).unwrap_or(true)
+        is_about(filter, |column| SCHEMA.index_of(column).is_ok())
+    }
+
+    /// In order.
+    pub fn ids(&self) -> &[i32] {
+        &self.ids
     }
 
     /// Ids of the series for which `filter` is true.
@@ -171,27 +165,8 @@ impl Series {
     /// # Errors
     /// If the filter fails on one of them, such as a cast of its name to a number.
     pub fn matching(&self, filter: &Expr) -> datafusion::error::Result<Vec<i32>> {
-        let bare = filter.clone().transform(|expr| {
-            Ok(match expr {
-                Expr::Column(column) => datafusion::common::tree_node::Transformed::yes(Expr::Column(
-                    Column::new_unqualified(column.name),
-                )),
-                expr => datafusion::common::tree_node::Transformed::no(expr),
-            })
-        })?;
-        let schema = DFSchema::try_from(SCHEMA.clone())?;
-        let physical = create_physical_expr(
-            &bare.data,
-            &schema,
-            &ExecutionProps::new(),
-            &PhysicalPlanningContext::default(),
-        )?;
-        let verdicts = physical.evaluate(&self.texts)?.into_array(self.ids.len())?;
-        let Some(verdicts) = verdicts.as_boolean_opt() else {
-            return datafusion::common::plan_err!("a filter that is not true or false");
-        };
-        let ids = self.ids.iter().enumerate();
-        Ok(ids.filter(|(at, _)| verdicts.is_valid(*at) && verdicts.value(*at)).map(|(_, id)| *id).collect())
+        let verdicts = verdicts(filter, &self.texts)?;
+        Ok(self.ids.iter().zip(verdicts).filter(|(_, holds)| *holds).map(|(id, _)| *id).collect())
     }
 
     fn new(
@@ -378,6 +353,55 @@ async fn zones(client: &tokio_postgres::Client) -> Result<HashMap<String, Vec<St
         around
     };
     Ok(parents.keys().map(|zone| (zone.clone(), around(zone))).collect())
+}
+
+/// Whether a filter is about columns of these names alone, so that [`verdicts`] decides it completely.
+pub fn is_about(filter: &Expr, is_known: impl Fn(&str) -> bool) -> bool {
+    let columns = filter.column_refs();
+    let simple = |expr: &Expr| {
+        !matches!(
+            expr,
+            Expr::Exists(_)
+                | Expr::InSubquery(_)
+                | Expr::ScalarSubquery(_)
+                | Expr::OuterReferenceColumn(..)
+                | Expr::Placeholder(_)
+                | Expr::AggregateFunction(_)
+                | Expr::WindowFunction(_)
+                | Expr::Unnest(_)
+        )
+    };
+    !columns.is_empty()
+        && columns.iter().all(|column| is_known(&column.name))
+        && !filter.is_volatile()
+        && !filter.exists(|expr| Ok(!simple(expr))).unwrap_or(true)
+}
+
+/// Of each row, whether a filter is true.
+///
+/// # Errors
+/// If the filter fails on one of them, such as a cast of a name to a number.
+pub fn verdicts(filter: &Expr, rows: &RecordBatch) -> datafusion::error::Result<Vec<bool>> {
+    let bare = filter.clone().transform(|expr| {
+        Ok(match expr {
+            Expr::Column(column) => datafusion::common::tree_node::Transformed::yes(Expr::Column(
+                Column::new_unqualified(column.name),
+            )),
+            expr => datafusion::common::tree_node::Transformed::no(expr),
+        })
+    })?;
+    let schema = DFSchema::try_from(rows.schema())?;
+    let physical = create_physical_expr(
+        &bare.data,
+        &schema,
+        &ExecutionProps::new(),
+        &PhysicalPlanningContext::default(),
+    )?;
+    let verdicts = physical.evaluate(rows)?.into_array(rows.num_rows())?;
+    let Some(verdicts) = verdicts.as_boolean_opt() else {
+        return datafusion::common::plan_err!("a filter that is not true or false");
+    };
+    Ok((0..rows.num_rows()).map(|at| verdicts.is_valid(at) && verdicts.value(at)).collect())
 }
 
 async fn rows(client: &tokio_postgres::Client, above: i32) -> Result<Vec<Row>> {

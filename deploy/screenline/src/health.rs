@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use jiff::{Timestamp, ToSpan, civil::Date};
 use processor::measure::{
     detector::Thresholds,
-    health::{self, Finding, Inspection},
+    health::{self, Finding, Inspection, LOOK_BACK},
 };
 use serde_json::json;
 
@@ -31,7 +31,7 @@ pub struct HealthArgs {
     #[arg(long, value_name = "DATE")]
     day: Option<Date>,
     /// Say since when it is so, as far as so many days back
-    #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=60))]
+    #[arg(long, value_name = "DAYS", default_value_t = LOOK_BACK, value_parser = clap::value_parser!(u32).range(1..=60))]
     look_back: u32,
     /// Which thresholds hold: on rural roads detectors are empty more often
     #[arg(long, value_enum, default_value_t = Roads::Urban)]
@@ -65,7 +65,7 @@ async fn look(args: &HealthArgs, url: &str, console: &Console) -> anyhow::Result
         Roads::Urban => Thresholds::URBAN,
         Roads::Rural => Thresholds::RURAL,
     };
-    let inspection = Inspection { last: day, days: args.look_back, thresholds, zone };
+    let inspection = Inspection { days: args.look_back, thresholds, ..Inspection::of(day, &zone) };
     let told = |done, of| console.status(&format!("{done} of {}", count(of as i64, "series", "series")));
     let findings = health::findings(&client, &registry, &inspection, told).await?;
     console.end_status();

@@ -9,7 +9,7 @@ use processor::{
     measure::{
         Settled, Steps, Width, history,
         impute::{self, Imputed},
-        traffic,
+        traffic::{self, Speeds},
         utility::{self, StuckRule},
         zone,
     },
@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::{
     database::{DatabaseArgs, Tables},
     paper::Paint,
-    period::{self, PeriodArgs},
+    period::PeriodArgs,
     rows::{Cell, Row, Rows},
     selection::{Chosen, SelectionArgs},
 };
@@ -43,7 +43,7 @@ pub struct MeasureArgs {
     #[command(flatten)]
     selection: SelectionArgs,
     /// How wide buckets are: 20s, 5m, 1h, or 1d for local days
-    #[arg(long, default_value = "1h", value_parser = period::width)]
+    #[arg(long, default_value = "1h")]
     width: Width,
     #[command(flatten)]
     period: PeriodArgs,
@@ -193,12 +193,8 @@ fn together(several: Vec<Settled>, series: &Series) -> Option<Row> {
     let sensors = several.len();
     let is_heard = |one: &&Settled| 0 < one.state.count || series.kind == Kind::Event && 0 < one.covered;
     let heard = several.iter().filter(is_heard).count();
-    let flow = |one: &Settled| {
-        let volume = traffic::volume(one, series.kind)?;
-        traffic::flow(volume, one.measured_s(series.kind))
-    };
     // Each by its own time: one that was silent does not make the others faster.
-    let flows: Vec<f64> = several.iter().filter_map(flow).collect();
+    let flows: Vec<f64> = several.iter().filter_map(|one| traffic::measured_flow(one, series.kind)).collect();
     let flow = (!flows.is_empty()).then(|| flows.iter().sum());
     let mut row = row(&Settled::beside(several)?, series, flow);
     if 1 < sensors {
@@ -213,31 +209,23 @@ fn together(several: Vec<Settled>, series: &Series) -> Option<Row> {
 
 /// What one bucket says.
 fn row(settled: &Settled, series: &Series, flow: Option<f64>) -> Row {
-    let Settled { span, state, counted, is_partial, integral, breaks, .. } = settled;
-    let values = state.values.as_ref();
+    let Settled { span, state, counted, is_partial, breaks, .. } = settled;
     let measured_s = settled.measured_s(series.kind);
-    // Of passages only a heartbeat says it.
-    let observed = (series.kind != Kind::Event || 0 < settled.covered).then(|| settled.coverage());
     let mut row = vec![
         ("from", Cell::Time(span.start)),
         ("to", Cell::Time(span.end)),
         ("count", Cell::Count(state.count)),
         ("flagged", Cell::Count(state.flagged)),
         ("late", Cell::Count(state.late)),
-        ("coverage", Cell::Share(observed)),
+        ("coverage", Cell::Share(settled.said_coverage(series.kind))),
     ];
     let mut numbers = |numbers: &[(&'static str, Option<f64>)]| {
         row.extend(numbers.iter().map(|(name, number)| (*name, Cell::Number(*number))));
     };
     let speeds = || {
-        let quantile = |share: f64| traffic::speed_quantile(state, share);
-        [
-            ("time_mean_speed", traffic::time_mean_speed(state, series.kind)),
-            ("space_mean_speed", traffic::space_mean_speed(state, series.kind)),
-            ("v15", quantile(0.15)),
-            ("v50", quantile(0.5)),
-            ("v85", quantile(0.85)),
-        ]
+        let Speeds { time_mean, space_mean, v15, v50, v85 } = Speeds::of(state, series.kind);
+        let means = [("time_mean_speed", time_mean), ("space_mean_speed", space_mean)];
+        [&means[..], &[("v15", v15), ("v50", v50), ("v85", v85)]].concat()
     };
     match series.kind {
         Kind::Event => {
@@ -247,10 +235,7 @@ fn row(settled: &Settled, series: &Series, flow: Option<f64>) -> Row {
             numbers(&[("volume", volume), ("flow", flow), ("headway_s", headway), ("occupancy", occupancy)]);
             numbers(&[("pcu", traffic::passenger_cars(state, traffic::pcu))]);
             numbers(&speeds());
-            let passages = state.detail.as_ref().and_then(|detail| detail.passages.as_ref());
-            let classes = passages.map(|passages| &passages.classes).into_iter().flatten();
-            let classes = classes.map(|(class, count)| (class.to_string(), *count)).collect();
-            row.push(("classes", Cell::Classes(classes)));
+            row.push(("classes", Cell::Classes(traffic::classes(state))));
         }
         Kind::Total | Kind::Delta => {
             let sum = traffic::volume(settled, series.kind);
@@ -268,10 +253,8 @@ fn row(settled: &Settled, series: &Series, flow: Option<f64>) -> Row {
             row.extend(breaks.map(|(name, count)| (name, Cell::Count(count.into()))));
         }
         Kind::Gauge | Kind::Rate | Kind::Sliding => {
-            let held = integral.filter(|_| 0 < settled.covered).map(|sum| sum / settled.observed_s());
-            let plain = values.map(|values| values.total() / state.count as f64);
-            let (min, max) = (values.map(|values| values.min), values.map(|values| values.max));
-            numbers(&[("mean", held.or(plain)), ("min", min), ("max", max)]);
+            let (min, max) = (state.values.map(|values| values.min), state.values.map(|values| values.max));
+            numbers(&[("mean", settled.mean()), ("min", min), ("max", max)]);
             if series.arithmetic.is_speed {
                 numbers(&speeds());
             }

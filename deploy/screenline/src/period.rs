@@ -108,20 +108,9 @@ pub fn span(text: &str) -> Result<SignedDuration, String> {
     span.ok_or_else(|| "give a time such as 24h or 7d".to_owned())
 }
 
-/// How wide buckets are: `20s`, `5m`, `1h`, or `1d` for local days.
-pub fn width(text: &str) -> Result<Width, String> {
-    match i64::try_from(span(text)?.as_micros()) {
-        Ok(86_400_000_000) => Ok(Width::Days),
-        Ok(micros) if (1_000_000..86_400_000_000).contains(&micros) && micros % 1_000_000 == 0 => {
-            Ok(Width::Micros(micros))
-        }
-        _ => Err(format!("{text:?} is not a number of seconds up to 1d")),
-    }
-}
-
 /// A window of whole seconds, shorter than a day: `15m`.
 pub fn seconds(text: &str) -> Result<u32, String> {
-    match width(text)? {
+    match text.parse()? {
         Width::Days => Err("give less than a day, such as 15m".to_owned()),
         Width::Micros(micros) => Ok((micros / 1_000_000) as u32),
     }

@@ -7,16 +7,16 @@ mod nights;
 
 use std::{ops::Range, process::ExitCode};
 
-use anyhow::ensure;
+use anyhow::bail;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use processor::{
     measure::{
-        Settled, Steps, history,
-        network::{self, Meters},
+        Settled, Steps, balance as measured,
+        network::{self, Lack},
         zone::{Amounts, Meter, Role},
     },
-    model::{Kind, MetricName, Series},
+    model::{Kind, MetricName},
 };
 
 use self::{balance::BalanceArgs, demand::DemandArgs, leaks::LeaksArgs, nights::NightsArgs};
@@ -82,42 +82,30 @@ impl ZoneArgs {
     ) -> anyhow::Result<Vec<Meter>> {
         let Tables { client, registry, .. } = tables;
         let (zone, metric) = (self.zone.as_str(), self.metric.as_str());
-        let Meters { meters, uncounted } = network::meters(client, registry, zone, metric, period).await?;
-        // What comes in or stays in a tank unseen would look like a loss, or like none.
-        let flows = uncounted.iter().filter(|(role, _)| *role != Role::Customer);
-        let flows: Vec<String> = flows.map(|(role, sensor)| format!("{role} {sensor}")).collect();
-        ensure!(
-            flows.is_empty() || !needed.contains(&Role::Inlet),
-            "{} of zone {zone} counts no {metric}: give it a register or totals, say which with --metric, or take its role away",
-            flows.join(", ")
-        );
-        for role in needed {
-            ensure!(
-                meters.iter().any(|meter| meter.role == *role),
+        let meters = network::meters(client, registry, zone, metric, period).await?;
+        match meters.lack(needed) {
+            None => Ok(meters.meters),
+            Some(Lack::Uncounted(flows)) => {
+                let flows: Vec<String> =
+                    flows.iter().map(|(role, sensor)| format!("{role} {sensor}")).collect();
+                bail!(
+                    "{} of zone {zone} counts no {metric}: give it a register or totals, say which with --metric, or take its \
+                     role away",
+                    flows.join(", ")
+                )
+            }
+            Some(Lack::Absent(role)) => bail!(
                 "no {role} of zone {zone} counts {metric}: import sensors with the fields `zone` and `role`, see \
                  `screenline utility --help`"
-            );
+            ),
+            Some(Lack::Units) => {
+                bail!("the meters of zone {zone} count in several units: say which with --metric")
+            }
         }
-        let unit = &meters[0].series.unit;
-        ensure!(
-            meters.iter().all(|meter| &meter.series.unit == unit),
-            "the meters of zone {zone} count in several units: say which with --metric"
-        );
-        Ok(meters)
     }
 }
 
-const QUARTER_S: u32 = 900;
 const HOUR_S: u32 = 3_600;
-const DAY_S: u32 = 86_400;
-
-/// The steps in which a meter is read: a quarter of an hour, or what its own totals speak of. A register is read between
-/// its readings.
-fn step_s(series: &Series) -> u32 {
-    let interval = u32::try_from(series.arithmetic.interval / 1_000_000).unwrap_or(DAY_S);
-    let fits = |step: &u32| interval == 0 || step.is_multiple_of(interval);
-    [QUARTER_S, HOUR_S, DAY_S].into_iter().find(fits).unwrap_or(interval)
-}
 
 /// What some meters counted in whole local days, each in steps of `step_s`; `take` hears of one after the other.
 async fn amounts(
@@ -129,17 +117,23 @@ async fn amounts(
     mut take: impl FnMut(&Meter, Amounts),
 ) -> anyhow::Result<()> {
     let Tables { client, registry, .. } = tables;
-    let series: Vec<Series> = meters.iter().map(|meter| meter.series.clone()).collect();
-    steps.check(&series)?;
-    let heard = |at: usize, buckets: Vec<Settled>| {
-        let Meter { role, valid, series, .. } = meters[at];
-        let of_step = buckets.iter().map(|bucket| of(bucket, series.kind)).collect();
-        take(meters[at], Amounts { role: *role, valid: valid.clone(), of_step });
-        if (at + 1).is_multiple_of(1_000) || at + 1 == meters.len() {
-            console.status(&format!("{} of {} meters", at + 1, meters.len()));
-        }
+    let mut told = tell(console, meters.len());
+    let heard = |meter: &Meter, amounts: Amounts| {
+        take(meter, amounts);
+        told();
     };
-    history::read(client, registry, &series, steps, heard).await?;
+    measured::amounts(client, registry, meters, steps, of, heard).await?;
     console.end_status();
     Ok(())
+}
+
+/// Says how many meters of how many were read, now and then.
+fn tell(console: &Console, of: usize) -> impl FnMut() {
+    let mut done: usize = 0;
+    move || {
+        done += 1;
+        if done.is_multiple_of(1_000) || done == of {
+            console.status(&format!("{done} of {of} meters"));
+        }
+    }
 }

@@ -57,6 +57,8 @@ pub struct Inspection {
     pub days: u32,
     pub thresholds: Thresholds,
     pub zone: TimeZone,
+    /// `None`: all.
+    pub sensors: Option<Vec<String>>,
 }
 
 /// Readings that are looked at in one go: 56 bytes each.
@@ -86,7 +88,15 @@ impl Named {
     }
 }
 
+/// How many days are looked back, where nobody says it.
+pub const LOOK_BACK: u32 = 7;
+
 impl Inspection {
+    /// Of all sensors on a day, by the thresholds of streets.
+    pub fn of(last: Date, zone: &TimeZone) -> Inspection {
+        Inspection { last, days: LOOK_BACK, thresholds: Thresholds::URBAN, zone: zone.clone(), sensors: None }
+    }
+
     fn day(&self, back: u32) -> Date {
         self.last.checked_sub(i64::from(back).days()).unwrap_or(self.last)
     }
@@ -159,9 +169,10 @@ async fn named(
                  FROM series
                  WHERE NOT EXISTS (SELECT FROM quarantine q WHERE q.sensor = series.sensor)
                      AND EXISTS (SELECT FROM sensor s WHERE s.id = series.sensor AND s.valid_from <= $1 AND $1 < s.valid_to)
+                     AND ($2::text[] IS NULL OR sensor = ANY($2))
                  ORDER BY sensor, metric";
     let noon = inspection.at(inspection.last, 12)?.timestamp();
-    let rows = client.query(query, &[&noon]).await?;
+    let rows = client.query(query, &[&noon, &inspection.sensors]).await?;
     let registry = registry::read(registry);
     let named = |row: &tokio_postgres::Row| {
         let series = registry.series(SeriesId(row.get(0)))?.clone();

@@ -37,16 +37,21 @@ pub async fn read(
     steps: &Steps,
     mut take: impl FnMut(usize, Vec<Settled>),
 ) -> Result<(), StoreError> {
-    let reach = series.iter().map(reach).max().unwrap_or(0);
-    let whole = steps.spans.last().map_or(0, |last| last.end.micros() - steps.spans[0].start.micros());
-    let narrow = whole / steps.level().map_or_else(|| steps.grain().max(SECOND), level_micros);
-    let cells = steps.len() + usize::try_from(narrow + 2 * reach / FIVE_MINUTES).unwrap_or(CELLS_MAX);
-    let at_once = (CELLS_MAX / cells.max(1)).max(1);
+    let at_once = (CELLS_MAX / cells(series, steps)).max(1);
     for (chunk, some) in series.chunks(at_once).enumerate() {
-        let settled = read_some(client, registry, some, steps).await?;
+        let settled = read_all(client, registry, some, steps).await?;
         settled.into_iter().enumerate().for_each(|(at, buckets)| take(chunk * at_once + at, buckets));
     }
     Ok(())
+}
+
+/// How many buckets, and states that they are made of, are held for one of these series; at least one.
+pub fn cells(series: &[Series], steps: &Steps) -> usize {
+    let reach = series.iter().map(reach).max().unwrap_or(0);
+    let whole = steps.spans.last().map_or(0, |last| last.end.micros() - steps.spans[0].start.micros());
+    let narrow = whole / steps.level().map_or_else(|| steps.grain().max(SECOND), level_micros);
+    let narrow = usize::try_from(narrow + 2 * reach / FIVE_MINUTES).unwrap_or(CELLS_MAX);
+    (steps.len() + narrow).max(1)
 }
 
 /// How far a series looks for its neighbours, in microseconds.
@@ -62,7 +67,11 @@ const fn level_micros(level: Level) -> i64 {
     }
 }
 
-async fn read_some(
+/// As [`read`], of all series at once: [`cells`] says how much that is.
+///
+/// # Errors
+/// The database cannot be read.
+pub async fn read_all(
     client: &Client,
     registry: &RwLock<Registry>,
     series: &[Series],

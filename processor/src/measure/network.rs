@@ -1,4 +1,5 @@
-//! What the registry knows of roads and zones: which stations stand on which segment, which meters belong to which zone.
+//! What the registry knows of roads and zones: which stations stand on which segment, which meters belong to which zone,
+//! and where single sensors are.
 
 use std::{collections::BTreeMap, ops::Range, sync::RwLock};
 
@@ -7,6 +8,7 @@ use tokio_postgres::{Client, Row};
 
 use super::{
     road::{Mounted, Segment, Station},
+    sensor::{Detector, Usage},
     zone::{Meter, Role},
 };
 use crate::{
@@ -23,9 +25,9 @@ pub struct Roads {
     pub stations: Vec<Station>,
 }
 
-/// A sensor at its place on a segment, for as long as it was there.
+/// A sensor of traffic at its place, for as long as it was there.
 struct Standing {
-    segment: String,
+    segment: Option<String>,
     direction: Option<String>,
     offset_m: Option<f64>,
     lane: Option<i32>,
@@ -49,14 +51,57 @@ pub async fn roads(
                  FROM segment";
     let rows = client.query(query, &[]).await?;
     let segments: BTreeMap<String, Segment> = rows.iter().map(|row| (row.get(0), segment(row))).collect();
+    let standing = standing(client, registry, period, None).await?;
+    let on_segment =
+        |standing: &Standing| standing.segment.as_ref().is_some_and(|id| segments.contains_key(id));
+    let stations = stations(standing.into_iter().filter(on_segment));
+    Ok(Roads { segments, stations })
+}
+
+/// Every sensor of traffic, on a segment or not, that stood somewhere for some of a period; of these series, or of all.
+///
+/// # Errors
+/// The database cannot be read.
+pub async fn detectors(
+    client: &Client,
+    registry: &RwLock<Registry>,
+    period: &Range<Timestamp>,
+    only: Option<&[i32]>,
+) -> Result<Vec<Detector>, StoreError> {
+    let mut detectors = Vec::new();
+    for Standing { segment, direction, lane, sensor, valid, series, .. } in
+        standing(client, registry, period, only).await?
+    {
+        for (direction, series) in by_direction(direction, series) {
+            let passages = part(&series, "traffic.vehicle", &|kind| kind == Kind::Event);
+            let [counts, speeds, occupancies] = parts(&series);
+            let (sensor, segment, valid) = (sensor.clone(), segment.clone(), valid.clone());
+            let detector =
+                Detector { sensor, segment, direction, lane, valid, counts, speeds, occupancies, passages };
+            if detector.series().next().is_some() {
+                detectors.push(detector);
+            }
+        }
+    }
+    Ok(detectors)
+}
+
+/// By place; with the series of traffic that each has.
+async fn standing(
+    client: &Client,
+    registry: &RwLock<Registry>,
+    period: &Range<Timestamp>,
+    only: Option<&[i32]>,
+) -> Result<Vec<Standing>, StoreError> {
     let query = format!(
         "SELECT sensor.segment, sensor.direction, sensor.offset_m, sensor.lane, sensor.id, {VALID}, series.id, series.metric
-         FROM sensor JOIN segment ON segment.id = sensor.segment JOIN series ON series.sensor = sensor.id
+         FROM sensor JOIN series ON series.sensor = sensor.id
          WHERE sensor.valid_from < $2 AND $1 < sensor.valid_to AND starts_with(series.metric, 'traffic.')
+             AND ($3::int4[] IS NULL OR series.id = ANY($3))
              AND NOT EXISTS (SELECT FROM quarantine q WHERE q.sensor = sensor.id)
          ORDER BY sensor.segment, sensor.direction, sensor.offset_m, sensor.lane, sensor.id, sensor.valid_from, series.metric"
     );
-    let rows = client.query(&query, &[&period.start, &period.end]).await?;
+    let rows = client.query(&query, &[&period.start, &period.end, &only]).await?;
     let registry = registry::read(registry);
     let place = |row: &Row| (row.get::<_, String>(4), row.get::<_, Option<Timestamp>>(5));
     let standing = rows.chunk_by(|a, b| place(a) == place(b)).map(|rows| Standing {
@@ -71,7 +116,7 @@ pub async fn roads(
             .filter_map(|row| Some((row.get(8), registry.series(SeriesId(row.get(7)))?.clone())))
             .collect(),
     });
-    Ok(Roads { segments, stations: stations(standing) })
+    Ok(standing.collect())
 }
 
 /// When a row of a sensor holds; infinity is none.
@@ -111,13 +156,9 @@ type Lanes = Vec<(i32, Range<Time>)>;
 fn stations(standing: impl Iterator<Item = Standing>) -> Vec<Station> {
     let mut stations: Vec<(Station, Option<f64>, Lanes)> = Vec::new();
     for Standing { segment, direction, offset_m, lane, sensor, valid, series } in standing {
-        let mut directions: BTreeMap<Option<String>, Vec<(String, Series)>> = BTreeMap::new();
-        for (metric, series) in series {
-            let own = metric.split('.').find(|word| word.starts_with("dir")).map(str::to_owned);
-            directions.entry(own.or_else(|| direction.clone())).or_default().push((metric, series));
-        }
-        for (direction, series) in directions {
-            let [counts, speeds, occupancies] = parts(series).map(|series| {
+        let Some(segment) = segment else { continue };
+        for (direction, series) in by_direction(direction, series) {
+            let [counts, speeds, occupancies] = parts(&series).map(|series| {
                 let mounted = series.into_iter().map(|series| Mounted { series, valid: valid.clone() });
                 mounted.collect::<Vec<_>>()
             });
@@ -162,20 +203,23 @@ fn stations(standing: impl Iterator<Item = Standing>) -> Vec<Station> {
 /// Sensors come in order of their place: only the last stations can be beside the next one.
 const LANES_MAX: usize = 64;
 
+/// The series of a sensor by direction: of the metric where it names one (`.dir1`), else of the sensor.
+fn by_direction(
+    direction: Option<String>,
+    series: Vec<(String, Series)>,
+) -> BTreeMap<Option<String>, Vec<(String, Series)>> {
+    let mut directions: BTreeMap<Option<String>, Vec<(String, Series)>> = BTreeMap::new();
+    for (metric, series) in series {
+        let own = metric.split('.').find(|word| word.starts_with("dir")).map(str::to_owned);
+        directions.entry(own.or_else(|| direction.clone())).or_default().push((metric, series));
+    }
+    directions
+}
+
 /// What one sensor counts, its speeds and its occupancies, without counting a vehicle twice: a metric that is whole
 /// (`traffic.volume`) stands for its parts (`traffic.volume.lane1`), and intervals stand for single passages.
-fn parts(series: Vec<(String, Series)>) -> [Vec<Series>; 3] {
-    let of = |name: &str, fits: &dyn Fn(Kind) -> bool| -> Vec<Series> {
-        let mut parts = Vec::new();
-        for (metric, series) in series.iter().filter(|(_, series)| fits(series.kind)) {
-            match metric.strip_prefix(name) {
-                Some("") => return vec![series.clone()],
-                Some(rest) if rest.starts_with('.') => parts.push(series.clone()),
-                _ => {}
-            }
-        }
-        parts
-    };
+fn parts(series: &[(String, Series)]) -> [Vec<Series>; 3] {
+    let of = |name: &str, fits: &dyn Fn(Kind) -> bool| part(series, name, fits);
     let mut counts = of("traffic.volume", &|kind| matches!(kind, Kind::Total | Kind::Delta));
     if counts.is_empty() {
         counts = of("traffic.vehicle", &|kind| kind == Kind::Event);
@@ -188,6 +232,48 @@ fn parts(series: Vec<(String, Series)>) -> [Vec<Series>; 3] {
     [counts, speeds, of("traffic.occupancy", &|kind| kind != Kind::Event)]
 }
 
+/// The series of a name, or of the names that it begins.
+fn part(series: &[(String, Series)], name: &str, fits: &dyn Fn(Kind) -> bool) -> Vec<Series> {
+    let mut parts = Vec::new();
+    for (metric, series) in series.iter().filter(|(_, series)| fits(series.kind)) {
+        match metric.strip_prefix(name) {
+            Some("") => return vec![series.clone()],
+            Some(rest) if rest.starts_with('.') => parts.push(series.clone()),
+            _ => {}
+        }
+    }
+    parts
+}
+
+/// Every series that counts what is used, at the places that its sensor had for some of a period: registers, totals and
+/// increments of all but traffic; of these series, or of all.
+///
+/// # Errors
+/// The database cannot be read.
+pub async fn usages(
+    client: &Client,
+    registry: &RwLock<Registry>,
+    period: &Range<Timestamp>,
+    only: Option<&[i32]>,
+) -> Result<Vec<Usage>, StoreError> {
+    let query = format!(
+        "SELECT sensor.id, series.metric, sensor.zone, sensor.role, {VALID}, series.id
+         FROM sensor JOIN series ON series.sensor = sensor.id
+         WHERE sensor.valid_from < $2 AND $1 < sensor.valid_to AND series.kind IN ('counter', 'total', 'delta')
+             AND NOT starts_with(series.metric, 'traffic.') AND ($3::int4[] IS NULL OR series.id = ANY($3))
+             AND NOT EXISTS (SELECT FROM quarantine q WHERE q.sensor = sensor.id)
+         ORDER BY sensor.id, series.metric, sensor.valid_from"
+    );
+    let rows = client.query(&query, &[&period.start, &period.end, &only]).await?;
+    let registry = registry::read(registry);
+    let usage = |row: &Row| {
+        let series = registry.series(SeriesId(row.get(6)))?.clone();
+        let (sensor, metric, zone, role) = (row.get(0), row.get(1), row.get(2), row.get(3));
+        Some(Usage { sensor, metric, zone, role, series, valid: valid(row, 4) })
+    };
+    Ok(rows.iter().filter_map(usage).collect())
+}
+
 /// The meters of a zone.
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct Meters {
@@ -195,6 +281,32 @@ pub struct Meters {
     pub meters: Vec<Meter>,
     /// Sensors with a role that count nothing of the metric, as a tank that says its level.
     pub uncounted: Vec<(Role, String)>,
+}
+
+/// Why the meters of a zone cannot be put together.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Lack {
+    /// What comes in or stays in a tank unseen would look like a loss, or like none.
+    Uncounted(Vec<(Role, String)>),
+    Absent(Role),
+    Units,
+}
+
+impl Meters {
+    /// What is missing, where these roles are needed.
+    pub fn lack(&self, needed: &[Role]) -> Option<Lack> {
+        let flows = self.uncounted.iter().filter(|(role, _)| *role != Role::Customer);
+        let flows: Vec<(Role, String)> = flows.cloned().collect();
+        if !flows.is_empty() && needed.contains(&Role::Inlet) {
+            return Some(Lack::Uncounted(flows));
+        }
+        let absent = needed.iter().find(|role| !self.meters.iter().any(|meter| meter.role == **role));
+        if let Some(role) = absent {
+            return Some(Lack::Absent(*role));
+        }
+        let same = self.meters.windows(2).all(|two| two[0].series.unit == two[1].series.unit);
+        (!same).then_some(Lack::Units)
+    }
 }
 
 /// The meters of a zone: inlets and exports of its own; tanks and customers also of the zones in it, which trade among
@@ -255,8 +367,9 @@ mod tests {
     #[test]
     fn no_vehicle_is_counted_twice() {
         let of = |all: &[(&str, Series)]| {
-            let all = all.iter().map(|(metric, series)| ((*metric).to_owned(), series.clone())).collect();
-            parts(all).map(|series| series.iter().map(|one| one.id.0).collect::<Vec<_>>())
+            let all: Vec<(String, Series)> =
+                all.iter().map(|(metric, series)| ((*metric).to_owned(), series.clone())).collect();
+            parts(&all).map(|series| series.iter().map(|one| one.id.0).collect::<Vec<_>>())
         };
         let lanes = [
             ("traffic.vehicle", series(1, Kind::Event, None)),
@@ -281,7 +394,7 @@ mod tests {
                 ((*metric).to_owned(), series(id, Kind::Total, None))
             });
             Standing {
-                segment: "a".to_owned(),
+                segment: Some("a".to_owned()),
                 direction: None,
                 offset_m,
                 lane,

@@ -77,45 +77,13 @@ impl Station {
     /// What it measured in one bucket; `of` gives the bucket of a series. A series that was elsewhere then has no part in it.
     pub fn measured<'s>(&self, of: impl Fn(&Series) -> Option<&'s Settled>) -> Measured {
         let of = |mounted: &Mounted| {
-            of(&mounted.series).filter(|settled| mounted.valid.contains(&settled.span.start))
+            let settled = of(&mounted.series)?;
+            let is_there = mounted.valid.contains(&settled.span.start);
+            is_there.then_some((settled, mounted.series.kind))
         };
-        let mut measured = Measured::default();
-        let counts: Vec<(&Settled, Kind)> =
-            self.counts.iter().filter_map(|mounted| Some((of(mounted)?, mounted.series.kind))).collect();
-        let each = |(settled, kind): &(&Settled, Kind)| {
-            let volume = traffic::volume(settled, *kind)?;
-            Some((volume, traffic::flow(volume, settled.measured_s(*kind))?))
-        };
-        let lanes: Option<Vec<(f64, f64)>> = counts.iter().map(each).collect();
-        // A lane that was silent did not count zero.
-        if let Some(lanes) = lanes.filter(|lanes| !lanes.is_empty()) {
-            measured.volume = Some(lanes.iter().map(|(volume, _)| volume).sum());
-            measured.flow = Some(lanes.iter().map(|(_, flow)| flow).sum());
-        }
-        let together = |all: &mut dyn Iterator<Item = &'s Settled>| Settled::beside(all.cloned().collect());
-        let all = together(&mut counts.iter().map(|(settled, _)| *settled));
-        measured.coverage = all.as_ref().filter(|all| 0 < all.covered).map(Settled::coverage);
-        let is_event = counts.iter().any(|(_, kind)| *kind == Kind::Event);
-        if is_event && let Some(all) = &all {
-            measured.speed = traffic::space_mean_speed(&all.state, Kind::Event);
-            measured.occupancy = traffic::occupancy(all, all.measured_s(Kind::Event));
-            measured.passenger_cars = traffic::passenger_cars(&all.state, traffic::pcu);
-        }
-        if let Some(speeds) = together(&mut self.speeds.iter().filter_map(&of)) {
-            measured.speed = traffic::space_mean_speed(&speeds.state, Kind::Rate).or(measured.speed);
-        }
-        let occupancies: Vec<f64> =
-            self.occupancies.iter().filter_map(|mounted| mean(of(mounted)?)).collect();
-        if !occupancies.is_empty() {
-            measured.occupancy = Some(occupancies.iter().sum::<f64>() / occupancies.len() as f64);
-        }
-        measured
+        let there = |mounted: &[Mounted]| mounted.iter().filter_map(&of).collect::<Vec<_>>();
+        Measured::of(&there(&self.counts), &there(&self.speeds), &there(&self.occupancies))
     }
-}
-
-fn mean(settled: &Settled) -> Option<f64> {
-    let values = settled.state.values.as_ref()?;
-    Some(values.total() / settled.state.count as f64)
 }
 
 /// What a station measured in a bucket; nothing of a lane that was silent.
@@ -134,6 +102,51 @@ pub struct Measured {
     pub coverage: Option<f64>,
     /// `speed` follows from flow and occupancy: see [`single_loops`].
     pub is_estimated: bool,
+}
+
+/// A bucket of a series, and what its values are.
+pub type Bucket<'s> = (&'s Settled, Kind);
+
+impl Measured {
+    /// What detectors beside each other say in one bucket: what counts vehicles, mean speeds, occupancies.
+    pub fn of<'s>(counts: &[Bucket<'s>], speeds: &[Bucket<'s>], occupancies: &[Bucket<'s>]) -> Measured {
+        let mut measured = Measured::default();
+        let each = |(settled, kind): &Bucket<'s>| {
+            Some((traffic::volume(settled, *kind)?, traffic::measured_flow(settled, *kind)?))
+        };
+        let lanes: Option<Vec<(f64, f64)>> = counts.iter().map(each).collect();
+        // A lane that was silent did not count zero.
+        if let Some(lanes) = lanes.filter(|lanes| !lanes.is_empty()) {
+            measured.volume = Some(lanes.iter().map(|(volume, _)| volume).sum());
+            measured.flow = Some(lanes.iter().map(|(_, flow)| flow).sum());
+        }
+        let all = beside(counts);
+        measured.coverage = all.as_ref().filter(|all| 0 < all.covered).map(Settled::coverage);
+        let is_event = counts.iter().any(|(_, kind)| *kind == Kind::Event);
+        if is_event && let Some(all) = &all {
+            measured.speed = traffic::space_mean_speed(&all.state, Kind::Event);
+            measured.occupancy = traffic::occupancy(all, all.measured_s(Kind::Event));
+            measured.passenger_cars = traffic::passenger_cars(&all.state, traffic::pcu);
+        }
+        if let Some(speeds) = beside(speeds) {
+            measured.speed = traffic::space_mean_speed(&speeds.state, Kind::Rate).or(measured.speed);
+        }
+        let occupancies: Vec<f64> = occupancies.iter().filter_map(|(settled, _)| mean(settled)).collect();
+        if !occupancies.is_empty() {
+            measured.occupancy = Some(occupancies.iter().sum::<f64>() / occupancies.len() as f64);
+        }
+        measured
+    }
+}
+
+/// The same bucket of some series together.
+pub(super) fn beside(some: &[Bucket<'_>]) -> Option<Settled> {
+    Settled::beside(some.iter().map(|(settled, _)| (*settled).clone()).collect())
+}
+
+fn mean(settled: &Settled) -> Option<f64> {
+    let values = settled.state.values.as_ref()?;
+    Some(values.total() / settled.state.count as f64)
 }
 
 /// Of a vehicle on a loop, in metres, where a station says nothing better: 22 ft (PeMS).

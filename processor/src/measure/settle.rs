@@ -44,6 +44,17 @@ impl Settled {
         (seconds(self.covered) / self.seconds()).min(1.0)
     }
 
+    /// The share that was observed, where anything says it: of passages only a heartbeat does.
+    pub fn said_coverage(&self, kind: Kind) -> Option<f64> {
+        (kind != Kind::Event || 0 < self.covered).then(|| self.coverage())
+    }
+
+    /// The mean over the time that a gauge held its values, else of the values.
+    pub fn mean(&self) -> Option<f64> {
+        let held = self.integral.filter(|_| 0 < self.covered).map(|sum| sum / self.observed_s());
+        held.or_else(|| self.state.values.map(|values| values.total() / self.state.count as f64))
+    }
+
     /// The same bucket of several series, as the lanes of a road or the meters of a zone: what their registers
     /// counted is added, unless one is not known; what gauges held, and what was covered and observed, is their mean.
     pub fn beside(several: Vec<Settled>) -> Option<Settled> {

@@ -1,8 +1,9 @@
 //! Buckets in a row: of any width, or of whole local days.
 
-use std::ops::Range;
+use std::{ops::Range, str::FromStr};
 
 use jiff::{
+    SignedDuration,
     civil::{Date, Time as Clock},
     tz::TimeZone,
 };
@@ -19,6 +20,26 @@ pub enum Width {
     Micros(i64),
     /// Local days of the city, of 23 to 25 hours.
     Days,
+}
+
+impl FromStr for Width {
+    type Err = String;
+
+    /// `20s`, `15m`, `1h`, or `1d` for local days.
+    fn from_str(text: &str) -> Result<Self, String> {
+        const DAY: i64 = 24 * HOUR;
+        let span = match text.trim() {
+            "1d" => Some(DAY),
+            text => text.parse::<SignedDuration>().ok().and_then(|span| i64::try_from(span.as_micros()).ok()),
+        };
+        match span {
+            Some(DAY) => Ok(Width::Days),
+            Some(micros) if (1_000_000..DAY).contains(&micros) && micros % 1_000_000 == 0 => {
+                Ok(Width::Micros(micros))
+            }
+            _ => Err(format!("{text:?} is not a number of seconds up to 1d: give 20s, 15m, 1h or 1d")),
+        }
+    }
 }
 
 /// Buckets in a row, each with its end that is the next one's begin.
@@ -191,6 +212,22 @@ mod tests {
         assert_eq!(kathmandu.level(), Some(Level::FiveMinutes));
         let day = of("Europe/Paris", "2026-03-29T12:00:00Z", "2026-03-29T13:00:00Z", 86_400);
         assert_eq!((day.len(), day.level()), (1, Some(Level::Day)));
+    }
+
+    #[test]
+    fn a_width_is_whole_seconds_up_to_a_day() {
+        for (text, width) in [
+            ("20s", Width::Micros(20_000_000)),
+            ("15m", Width::Micros(3 * FIVE_MINUTES)),
+            ("1h", Width::Micros(HOUR)),
+            ("1d", Width::Days),
+            ("24h", Width::Days),
+        ] {
+            assert_eq!(text.parse(), Ok(width), "{text}");
+        }
+        for wrong in ["", "15", "0s", "-1h", "500ms", "2d", "25h", "day"] {
+            assert!(wrong.parse::<Width>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

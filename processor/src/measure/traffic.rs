@@ -1,5 +1,7 @@
 //! Measures of traffic. Speeds in km/h, flows in vehicles an hour, lengths in km unless said otherwise.
 
+use std::collections::BTreeMap;
+
 use jiff::civil::{Date, Weekday};
 
 use super::Settled;
@@ -28,6 +30,11 @@ pub fn scaled_volume(settled: &Settled, kind: Kind, least: f64) -> Option<f64> {
 /// q = 3600 N / T, of `observed_s` seconds.
 pub fn flow(volume: f64, observed_s: f64) -> Option<f64> {
     (0.0 < observed_s).then(|| 3_600.0 * volume / observed_s)
+}
+
+/// Vehicles an hour of one series in a bucket, of the time that was measured.
+pub fn measured_flow(settled: &Settled, kind: Kind) -> Option<f64> {
+    flow(volume(settled, kind)?, settled.measured_s(kind))
 }
 
 /// Percent of `seconds` that the detector was covered: 100 * sum(on-time) / T.
@@ -79,6 +86,28 @@ pub fn space_mean_speed(state: &State, kind: Kind) -> Option<f64> {
 /// single vehicles; of means of intervals it is a quantile of means, and must be named so.
 pub fn speed_quantile(state: &State, share: f64) -> Option<f64> {
     state.detail.as_ref()?.spread.sketch.as_ref()?.quantile(share)
+}
+
+/// The speeds of a bucket, in km/h.
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
+pub struct Speeds {
+    pub time_mean: Option<f64>,
+    pub space_mean: Option<f64>,
+    pub v15: Option<f64>,
+    pub v50: Option<f64>,
+    pub v85: Option<f64>,
+}
+
+impl Speeds {
+    pub fn of(state: &State, kind: Kind) -> Speeds {
+        Speeds {
+            time_mean: time_mean_speed(state, kind),
+            space_mean: space_mean_speed(state, kind),
+            v15: speed_quantile(state, 0.15),
+            v50: speed_quantile(state, 0.5),
+            v85: speed_quantile(state, 0.85),
+        }
+    }
 }
 
 /// Vehicles a kilometre: k = q / v, with the space-mean speed; with the time-mean speed it would be too low.
@@ -136,6 +165,13 @@ pub fn passenger_cars(state: &State, factor: impl Fn(&str) -> f64) -> Option<f64
     let classed: f64 = passages.classes.iter().map(|(class, count)| *count as f64 * factor(class)).sum();
     let without = state.count - passages.classes.values().sum::<i64>();
     Some(classed + without as f64)
+}
+
+/// Vehicles by class, of those that have one.
+pub fn classes(state: &State) -> BTreeMap<String, i64> {
+    let passages = state.detail.as_ref().and_then(|detail| detail.passages.as_ref());
+    let classes = passages.into_iter().flat_map(|passages| &passages.classes);
+    classes.map(|(class, count)| (class.to_string(), *count)).collect()
 }
 
 /// The busiest hour of a row of quarters of an hour.

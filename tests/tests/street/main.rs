@@ -21,6 +21,7 @@ mod importing;
 mod launcher;
 mod ledger;
 mod logins;
+mod measured;
 mod measures;
 mod network;
 mod outage;

@@ -14,7 +14,6 @@ use crate::{
     console::Console,
     database::{DatabaseArgs, Tables},
     paper::Paint,
-    period,
     rows::{Cell, Row, Rows, Units},
 };
 
@@ -31,7 +30,7 @@ pub struct SegmentsArgs {
     #[command(flatten)]
     network: NetworkArgs,
     /// How wide buckets are: 1m, 15m, 1h, or 1d for local days
-    #[arg(long, default_value = "1h", value_parser = period::width)]
+    #[arg(long, default_value = "1h")]
     width: Width,
     /// Which edition of the Highway Capacity Manual names the levels of streets
     #[arg(long, value_enum, default_value_t = Manual::Hcm2010)]

@@ -2,15 +2,15 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use processor::measure::{
-    Steps,
+    balance::{self, BACK},
     utility::Balance,
-    zone::{self, Amounts, Day, Ledger, Meter, Role},
+    zone::{Day, Role},
 };
 use serde_json::json;
 
-use super::{ZoneArgs, amounts, step_s};
+use super::{ZoneArgs, tell};
 use crate::{
     console::Console,
     database::{DatabaseArgs, Tables},
@@ -43,25 +43,20 @@ pub struct BalanceArgs {
 }
 
 pub async fn run(args: BalanceArgs, console: &Console) -> anyhow::Result<ExitCode> {
-    args.database.with(async |url| balance(&args, url, console).await).await
+    args.database.with(async |url| look(&args, url, console).await).await
 }
 
-async fn balance(args: &BalanceArgs, url: &str, console: &Console) -> anyhow::Result<ExitCode> {
+async fn look(args: &BalanceArgs, url: &str, console: &Console) -> anyhow::Result<ExitCode> {
     let tables = Tables::open(url, "screenline-utility").await?;
     let period = args.period.of(&tables.zone, Timestamp::now())?;
     // A register that stuck before the period is known by how it counted before.
     let from = period.start.checked_sub(BACK).context("a period that long ago")?;
-    let meters = args.zone.meters(&tables, &(from..period.end), &[Role::Inlet, Role::Customer]).await?;
-    let mut steps: Vec<u32> = meters.iter().map(|meter| step_s(&meter.series)).collect();
-    steps.sort_unstable();
-    steps.dedup();
-    let mut ledger = Ledger::default();
-    for step in steps {
-        let steps = Steps::of_days(&(from.into()..period.end.into()), step, &tables.zone)?;
-        let group: Vec<&Meter> = meters.iter().filter(|meter| step_s(&meter.series) == step).collect();
-        let take = |_: &Meter, amounts: Amounts| ledger.add(&steps, &amounts);
-        amounts(&tables, &group, &steps, zone::amount, console, take).await?;
-    }
+    let whole = from..period.end;
+    let meters = args.zone.meters(&tables, &whole, &[Role::Inlet, Role::Customer]).await?;
+    let Tables { client, registry, zone } = &tables;
+    let told = tell(console, meters.len());
+    let ledger = balance::ledger(client, registry, &meters, &whole, zone, told).await?;
+    console.end_status();
     let first = tables.zone.to_datetime(period.start).date();
     let rows = Rows(ledger.days().filter(|day| first <= day.day).map(row).collect());
     let (paint, unit) = (Paint::of_stdout(), &*meters[0].series.unit);
@@ -77,9 +72,6 @@ async fn balance(args: &BalanceArgs, url: &str, console: &Console) -> anyhow::Re
     }
     Ok(ExitCode::SUCCESS)
 }
-
-/// How far back days are looked at for an estimate.
-const BACK: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 fn row(day: &Day) -> Row {
     let balance = day.balance();

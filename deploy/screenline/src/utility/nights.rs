@@ -5,12 +5,13 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use processor::measure::{
     Steps,
+    balance::step_s,
     utility::{Night, NightRule},
     zone::{self, Meter, Role},
 };
 use serde_json::json;
 
-use super::{HOUR_S, ZoneArgs, amounts, step_s};
+use super::{HOUR_S, ZoneArgs, amounts};
 use crate::{
     console::Console,
     database::{DatabaseArgs, Tables},
