@@ -1,58 +1,56 @@
 //! The query engine and its limits: DataFusion over our tables, on threads of its own.
 
+mod answer;
+mod session;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use crate::{
-    access::{AccessLog, Answer},
-    caller::{Caller, Door},
+    access::AccessLog,
+    caller::Caller,
     catalogue,
     counted::Counted,
     database::Database,
     error::{QueryError, Result},
-    functions, growth,
-    measured::{self, Source},
-    metrics::{self, Measured},
+    growth,
+    metrics::Measured,
     output,
     policy::{Policy, Rules},
-    provider::{PostgresTable, Tables},
+    provider::Tables,
     segments::{self, Key, Segments},
     series::Dictionary,
     statement,
-    tables::{self, CATALOG, SCHEMA},
     ticket::Ticket,
 };
+use answer::{Incoming, Logged, Room, ended, vanished};
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
     common::tree_node::{Transformed, TreeNode},
-    execution::{
-        SessionStateBuilder,
-        memory_pool::FairSpillPool,
-        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
-        session_state::SessionState,
-    },
     logical_expr::LogicalPlan,
     physical_plan::{ExecutionPlan, coop::CooperativeExec, execute_stream, replace_children_if_necessary},
-    prelude::{SQLOptions, SessionConfig, SessionContext},
+    prelude::{SQLOptions, SessionContext},
     scalar::ScalarValue,
 };
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt};
 use jiff::{Timestamp, tz::TimeZone};
+use session::{Session, sessions};
 use std::{
     collections::{BTreeMap, HashMap},
     future::Future,
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 use tokio::{
-    sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
+use turns::Turns;
 
 /// Planning and dropping a statement recurse as deep as it nests, not all of it guarded: 32 KiB for each operator that
 /// a statement may have. Only touched pages count.
@@ -132,19 +130,10 @@ struct Inner {
     log: AccessLog,
     tables: Arc<Tables>,
     limits: Limits,
-    permits: Arc<Semaphore>,
-    each: Mutex<HashMap<Arc<str>, Arc<Semaphore>>>,
-    waiting: AtomicUsize,
+    turns: Turns,
     planners: Semaphore,
     running: Mutex<HashMap<u64, Running>>,
     next: AtomicU64,
-}
-
-/// What one role sees.
-#[derive(Debug)]
-struct Session {
-    state: SessionState,
-    source: Arc<Source>,
 }
 
 /// What can be stopped, by whom.
@@ -185,9 +174,7 @@ impl Engine {
             policy,
             log,
             tables,
-            each: Mutex::default(),
-            permits: Arc::new(Semaphore::new(limits.concurrency)),
-            waiting: AtomicUsize::new(0),
+            turns: Turns::new(limits),
             planners: Semaphore::new(PLANNERS),
             limits,
             running: Mutex::new(HashMap::new()),
@@ -248,7 +235,8 @@ impl Engine {
         };
         let deadline = Instant::now() + self.inner.limits.timeout;
         let started = async {
-            let permits = self.inner.enter(caller, deadline).await?;
+            self.rules(caller)?;
+            let permits = self.inner.turns.enter(caller, deadline).await?;
             let (to_schema, schema) = oneshot::channel();
             let (to_batches, batches) = mpsc::channel(AHEAD);
             let (to_outcome, outcome) = oneshot::channel();
@@ -268,7 +256,7 @@ impl Engine {
             }
         };
         match started.await {
-            Ok((schema, incoming)) => Ok((schema, answer(measured, incoming))),
+            Ok((schema, incoming)) => Ok((schema, answer::answer(measured, incoming))),
             Err(error) => {
                 measured.measured.failed(&error);
                 Err(error)
@@ -336,29 +324,6 @@ impl Engine {
             Err(_) => Err(late(timeout)),
         }
     }
-}
-
-/// Counts a query, and writes its end into the access log.
-struct Logged {
-    measured: Measured,
-    inner: Arc<Inner>,
-    id: String,
-    caller: Caller,
-}
-
-impl Drop for Logged {
-    fn drop(&mut self) {
-        let (rows, bytes, outcome) = self.measured.so_far();
-        self.inner.log.answered(&self.id, &self.caller, &Answer { rows, bytes, outcome });
-    }
-}
-
-/// The end of a query that its client holds.
-struct Incoming {
-    batches: mpsc::Receiver<RecordBatch>,
-    outcome: oneshot::Receiver<Result<()>>,
-    deadline: Instant,
-    timeout: Duration,
 }
 
 struct Run {
@@ -464,89 +429,6 @@ impl Inner {
         let session = self.sessions.get(rules.role());
         session.ok_or_else(|| QueryError::Internal("a role without its session".into()))
     }
-
-    /// Waits for a turn among the caller's queries, then among all that run.
-    async fn enter(&self, caller: &Caller, deadline: Instant) -> Result<[OwnedSemaphorePermit; 2]> {
-        self.policy.rules(&caller.identity.role)?;
-        let mine = self.turns_of(caller);
-        if let Ok(own) = mine.clone().try_acquire_owned()
-            && let Ok(permit) = self.permits.clone().try_acquire_owned()
-        {
-            return Ok([own, permit]);
-        }
-        let _place = Place::take(&self.waiting, self.limits.queue)?;
-        let both = async {
-            let own = mine.acquire_owned().await?;
-            Ok::<_, AcquireError>([own, self.permits.clone().acquire_owned().await?])
-        };
-        match timeout_at(deadline, both).await {
-            Ok(Ok(permits)) => Ok(permits),
-            Ok(Err(_)) => Err(QueryError::Unavailable("the service is stopping".into())),
-            Err(_) => Err(QueryError::Deadline(format!(
-                "no turn within {:?}: {} queries run at once, {} of one identity; try again later",
-                self.limits.timeout, self.limits.concurrency, self.limits.concurrency_each
-            ))),
-        }
-    }
-
-    fn turns_of(&self, caller: &Caller) -> Arc<Semaphore> {
-        let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
-        // Of those that ask now: one that is not held has all its turns.
-        each.retain(|_, turns| {
-            1 < Arc::strong_count(turns) || turns.available_permits() < self.limits.concurrency_each
-        });
-        let turns = || Arc::new(Semaphore::new(self.limits.concurrency_each));
-        each.entry(caller.owner.clone()).or_insert_with(turns).clone()
-    }
-}
-
-/// What is left of the largest answer.
-struct Room {
-    rows: u64,
-    bytes: u64,
-    limits: Limits,
-}
-
-impl Room {
-    fn of(limits: &Limits, door: Door) -> Self {
-        // An export is streamed into a file, and a tail has no end.
-        let is_bounded = matches!(door, Door::Flight | Door::FlightSql);
-        let (rows, bytes) = if is_bounded { (limits.rows, limits.bytes) } else { (u64::MAX, u64::MAX) };
-        Self { rows, bytes, limits: *limits }
-    }
-
-    fn take(&mut self, batch: &RecordBatch) -> Result<()> {
-        let how = "ask for a shorter time range, fewer columns or a wider rollup, or download it as a file: \
-                   GET /export/reading.parquet?from=..&to=.. on this port";
-        let rows = self.rows.checked_sub(batch.num_rows() as u64);
-        let bytes = self.bytes.checked_sub(output::bytes(batch) as u64);
-        self.rows = rows.ok_or_else(|| {
-            QueryError::Exhausted(format!("more than {} rows (--query-rows): {how}", self.limits.rows))
-        })?;
-        self.bytes = bytes.ok_or_else(|| {
-            QueryError::Exhausted(format!("more than {} B (--query-bytes): {how}", self.limits.bytes))
-        })?;
-        Ok(())
-    }
-}
-
-/// A place in the queue, given back when dropped.
-struct Place<'a>(&'a AtomicUsize);
-
-impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize, max: usize) -> Result<Self> {
-        if max <= waiting.fetch_add(1, Ordering::Relaxed) {
-            waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(QueryError::Exhausted(format!("{max} queries are waiting already; try again later")));
-        }
-        Ok(Self(waiting))
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// A running query that can be cancelled by its id.
@@ -592,41 +474,6 @@ impl Drop for Workers {
     }
 }
 
-/// The batches, then the outcome: an answer that was cut short must never look complete.
-fn answer(measured: Logged, incoming: Incoming) -> Batches {
-    Box::pin(stream::unfold(Some((measured, incoming)), async |state| {
-        let (mut measured, mut incoming) = state?;
-        let ended = match timeout_at(incoming.deadline + GRACE, incoming.batches.recv()).await {
-            Ok(Some(batch)) => {
-                measured.measured.batch(batch.num_rows(), output::bytes(&batch));
-                return Some((Ok(batch), Some((measured, incoming))));
-            }
-            Ok(None) => ended(incoming.outcome).await,
-            Err(_) => Err(late(incoming.timeout)),
-        };
-        match ended {
-            Ok(()) => {
-                measured.measured.done();
-                None
-            }
-            Err(error) => {
-                measured.measured.failed(&error);
-                Some((Err(error), None))
-            }
-        }
-    }))
-}
-
-async fn ended(outcome: oneshot::Receiver<Result<()>>) -> Result<()> {
-    outcome.await.unwrap_or_else(|_| Err(vanished()))
-}
-
-/// The task is gone without a word: it panicked.
-fn vanished() -> QueryError {
-    metrics::panicked();
-    QueryError::Internal("the query ended in a panic, which is a bug; please report the statement".into())
-}
-
 fn left() -> QueryError {
     QueryError::Cancelled("the client has left".into())
 }
@@ -670,61 +517,4 @@ fn as_invalid(error: datafusion::error::DataFusionError) -> QueryError {
         QueryError::Unimplemented(text) => QueryError::Invalid(text),
         error => error,
     }
-}
-
-/// A session for each role, which all share one memory.
-fn sessions(
-    policy: &Policy,
-    tables: &Arc<Tables>,
-    limits: &Limits,
-    zone: &TimeZone,
-) -> anyhow::Result<HashMap<String, Session>> {
-    let runtime = RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::new(FairSpillPool::new(limits.memory_bytes)))
-        .with_max_temp_directory_size(SPILL_BYTES)
-        .build_arc()?;
-    let mut shared: Option<Source> = None;
-    let session = |rules: &Arc<Rules>| {
-        let source = match &shared {
-            Some(source) => source.seen_by(rules.clone()),
-            None => Source::new(tables.clone(), rules.clone()),
-        };
-        shared.get_or_insert_with(|| source.clone());
-        Ok((rules.role().to_owned(), session(rules, tables, Arc::new(source), &runtime, zone)?))
-    };
-    policy.roles().map(session).collect()
-}
-
-/// What a role sees, and nothing else.
-fn session(
-    rules: &Arc<Rules>,
-    tables: &Arc<Tables>,
-    source: Arc<Source>,
-    runtime: &Arc<RuntimeEnv>,
-    zone: &TimeZone,
-) -> anyhow::Result<Session> {
-    let mut config =
-        SessionConfig::new().with_default_catalog_and_schema(CATALOG, SCHEMA).with_information_schema(true);
-    let options = config.options_mut();
-    options.execution.time_zone = Some("UTC".into());
-    // Results leave as plain Utf8; views would only be copied back.
-    options.sql_parser.map_string_types_to_utf8view = false;
-    let state = SessionStateBuilder::new()
-        .with_config(config)
-        .with_runtime_env(runtime.clone())
-        .with_default_features()
-        .build();
-    let context = SessionContext::new_with_state(state);
-    for dataset in tables::ALL {
-        if let Some(table) = PostgresTable::new(dataset, rules, tables) {
-            context.register_table(dataset.name, Arc::new(table))?;
-        }
-    }
-    measured::register(&context, &source)?;
-    // What TimescaleDB calls it.
-    context.register_udf(
-        datafusion::functions::datetime::date_bin().as_ref().clone().with_aliases(["time_bucket"]),
-    );
-    functions::register(&context, zone.clone());
-    Ok(Session { state: context.state(), source })
 }

@@ -27,10 +27,18 @@ pub fn client(script: &str, args: &[&str]) -> anyhow::Result<bool> {
 /// # Errors
 /// When it cannot be started.
 pub fn run(args: &[&str]) -> anyhow::Result<Option<Output>> {
+    run_with(args, &[])
+}
+
+/// Runs the interpreter with more in its environment.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(args: &[&str], env: &[(&str, &str)]) -> anyhow::Result<Option<Output>> {
     let Some(python) = std::env::var_os("SCREENLINE_TEST_PYTHON") else {
         say("SKIPPED the Python clients: SCREENLINE_TEST_PYTHON is not set");
         return Ok(None);
     };
-    let output = block_in_place(|| Command::new(&python).args(args).output());
+    let output = block_in_place(|| Command::new(&python).args(args).envs(env.iter().copied()).output());
     Ok(Some(output.with_context(|| format!("run {}", python.to_string_lossy()))?))
 }

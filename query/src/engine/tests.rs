@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::hostile;
+use crate::tables::SCHEMA;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use proptest::{
     collection::vec,

@@ -1,0 +1,137 @@
+//! Closed days as segments: never stale, never mixed, whatever changes under them.
+
+tests::at_each_level!(a_segment_is_true_whatever_comes_late);
+
+mod scenarios {
+    use anyhow::{Context, ensure};
+    use jiff::{Timestamp, ToSpan};
+    use tests::{City, Storage, command, flight::Flight};
+
+    /// A SenML record of a value at a time.
+    fn senml(sensor: &str, at: Timestamp, value: f64) -> (String, Vec<u8>) {
+        let pack =
+            format!(r#"[{{"bn":"{sensor}:","bt":{},"n":"level","u":"m","v":{value}}}]"#, at.as_second());
+        (format!("city/senml/{sensor}"), pack.into_bytes())
+    }
+
+    /// The start of the day (UTC) so many days ago.
+    fn midnight(days_ago: i64) -> anyhow::Result<Timestamp> {
+        let today = Timestamp::now().as_second().div_euclid(86_400);
+        Timestamp::from_second((today - days_ago) * 86_400).context("a day that long ago")
+    }
+
+    /// Count, sum and extremes by sensor of both days, as Flight and as the database say them.
+    async fn both(city: &City, table: &str, value: &str) -> anyhow::Result<[Vec<Vec<String>>; 2]> {
+        let (from, to) = (midnight(3)?, midnight(1)?);
+        let sql = format!(
+            "SELECT sensor, count(*), sum({value}), min({value}), max({value}), count(DISTINCT time) FROM {table}
+             WHERE time >= '{from}' AND time < '{to}' GROUP BY sensor ORDER BY sensor"
+        );
+        let seen = Flight::connect(city.flight_url()).await?.rows(&sql).await?;
+        let (stored, time) = match table {
+            "reading" => ("reading", "time"),
+            _ => (table, "bucket"),
+        };
+        let stored = format!(
+            "SELECT sensor, count(*), sum({value}), min({value}), max({value}), count(DISTINCT {time}) FROM {stored}
+             JOIN series ON series.id = series_id WHERE {time} >= '{from}' AND {time} < '{to}' GROUP BY sensor ORDER BY sensor"
+        );
+        let rows = city.database().query(&stored, &[]).await?;
+        let number = |value: f64| format!("{value:?}");
+        let kept = rows.iter().map(|row| {
+            let sensor: String = row.get(0);
+            let counts: [i64; 2] = [row.get(1), row.get(5)];
+            let sums: Vec<f64> = match row.columns()[2].type_().name() {
+                "numeric" | "int8" => vec![],
+                _ => vec![row.get(2), row.get(3), row.get(4)],
+            };
+            let sums = sums.into_iter().map(number);
+            [sensor, counts[0].to_string()].into_iter().chain(sums).chain([counts[1].to_string()]).collect()
+        });
+        Ok([seen, kept.collect()])
+    }
+
+    async fn agree(city: &City, what: &str) -> anyhow::Result<()> {
+        for table in ["reading", "rollup_5m", "rollup_1h"] {
+            let value = if table == "reading" { "value" } else { "max" };
+            let [seen, kept] = both(city, table, value).await?;
+            ensure!(
+                !kept.is_empty() && seen == kept,
+                "{what}, {table}:\nflight   {seen:?}\ndatabase {kept:?}"
+            );
+        }
+        Ok(())
+    }
+
+    async fn made(city: &City, event: &str) -> anyhow::Result<f64> {
+        let page = city.metrics().await?;
+        Ok(page.labelled("screenline_segments_total", "event", event).unwrap_or(0.0))
+    }
+
+    pub async fn a_segment_is_true_whatever_comes_late(storage: Storage) -> anyhow::Result<()> {
+        let city = City::up(storage).await?;
+        let days = [midnight(3)?, midnight(2)?];
+        // Integers, whose sums are the same in any order.
+        let messages = days.iter().flat_map(|day| {
+            (0..480).flat_map(|i| {
+                let at = *day + (180 * i).seconds();
+                ["weir-1", "weir-2", "weir-3"].map(|sensor| senml(sensor, at, i as f64))
+            })
+        });
+        city.publish_all(messages.collect()).await?;
+        city.settled().await?;
+        agree(&city, "without segments").await?;
+        city.eventually("six segments to be made", async || {
+            Ok((6.0 <= made(&city, "made").await?).then_some(()))
+        })
+        .await?;
+        let used = async || {
+            let page = city.metrics().await?;
+            anyhow::Ok(page.value("screenline_segments_used_total").unwrap_or(0.0))
+        };
+        let before = used().await?;
+        agree(&city, "from segments").await?;
+        ensure!(before < used().await?, "segments are there and not used");
+
+        // Late readings, one after the other while somebody looks: at once from the tables, never from the old file.
+        for (late, sensor) in ["weir-2", "weir-1", "weir-4"].into_iter().enumerate() {
+            let at = days[late % 2] + (60 + 180 * late as i64).seconds();
+            city.publish_all(vec![senml(sensor, at, 10_000.0 + late as f64)]).await?;
+            let stored = "SELECT count(*) FROM reading WHERE value = $1";
+            city.eventually("the late reading to be stored", async || {
+                let found: i64 =
+                    city.database().query_one(stored, &[&(10_000.0 + late as f64)]).await?.get(0);
+                Ok((found == 1).then_some(()))
+            })
+            .await?;
+            let [seen, kept] = both(&city, "reading", "value").await?;
+            ensure!(
+                seen == kept,
+                "a late reading that is not rolled yet:\nflight   {seen:?}\ndatabase {kept:?}"
+            );
+            city.settled().await?;
+            agree(&city, "after a late reading was rolled").await?;
+        }
+        // What was laid over a segment is merged into a new one.
+        city.eventually("a segment to be merged", async || {
+            Ok((0.0 < made(&city, "merged").await?).then_some(()))
+        })
+        .await?;
+        agree(&city, "from merged segments").await?;
+
+        // What is erased is seen no more, at once.
+        let erase = ["erase", "--sensor", "weir-3", "--reason", "asked", "--yes"];
+        let said = command::run(city.workplace(), &erase)?;
+        ensure!(said.status.success(), "{}", said.err);
+        let [seen, kept] = both(&city, "reading", "value").await?;
+        ensure!(seen == kept && seen.iter().all(|row| row[0] != "weir-3"), "erased:\n{seen:?}\n{kept:?}");
+        let mut flight = Flight::connect(city.flight_url()).await?;
+        let (from, to) = (midnight(3)?, midnight(1)?);
+        let one = format!(
+            "SELECT count(*), min(value), max(value) FROM reading WHERE sensor = 'weir-1' AND time >= '{from}' AND time < '{to}'"
+        );
+        ensure!(flight.rows(&one).await? == [["961", "0.0", "10001.0"]], "one series of its own blocks");
+        city.stop()?;
+        Ok(())
+    }
+}
