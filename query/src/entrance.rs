@@ -14,7 +14,7 @@ use axum::{
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// Who is at the other end of a connection, as far as TLS tells.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,7 +41,7 @@ pub async fn enter(
     match authenticator.authenticate(header.as_deref(), certificate, Timestamp::now()).await {
         Ok(identity) => {
             request.extensions_mut().insert(identity);
-            told(next.run(request).await)
+            next.run(request).await
         }
         Err(error) => {
             let error = refusal(error);
@@ -53,26 +53,20 @@ pub async fn enter(
     }
 }
 
+/// How the library begins to speak of messages that it cannot read.
+const UNREADABLE: [&str; 5] = ["failed to decode", "Missing request", "protocol", "Unexpected", "tonic-web"];
+
 /// A message that cannot be read is the caller's fault, and one that is too large is beyond a bound: the library calls
 /// the one internal and the other out of range.
-fn told(mut response: Response) -> Response {
-    let header = |name: &str| response.headers().get(name).map(HeaderValue::as_bytes);
-    let status = match (header("grpc-status"), header("grpc-message")) {
-        (Some(b"13"), Some(text))
-            if text.starts_with(b"failed%20to%20decode") || text.starts_with(b"failed to decode") =>
-        {
-            "3"
-        }
-        (Some(b"13"), Some(text))
-            if text.starts_with(b"Missing%20request") || text.starts_with(b"Missing request") =>
-        {
-            "3"
-        }
-        (Some(b"13"), Some(text)) if text.starts_with(b"protocol") || text.starts_with(b"Unexpected") => "3",
-        (Some(b"11"), _) => "8",
+pub async fn told(mut response: Response) -> Response {
+    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let text = header("grpc-message").unwrap_or_default().replace("%20", " ");
+    let status = match header("grpc-status") {
+        Some("13") if UNREADABLE.iter().any(|beginning| text.starts_with(beginning)) => Code::InvalidArgument,
+        Some("11") => Code::ResourceExhausted,
         _ => return response,
     };
-    response.headers_mut().insert("grpc-status", HeaderValue::from_static(status));
+    response.headers_mut().insert("grpc-status", HeaderValue::from(status as i32));
     response
 }
 

@@ -27,6 +27,7 @@ use datafusion::arrow::{
     ipc::writer::IpcWriteOptions,
 };
 use futures::{Stream, StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 use prost::Message;
 use std::{pin::Pin, sync::Arc};
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
@@ -77,7 +78,9 @@ impl Flight {
                     let text = "a path has one part, the name of a dataset, such as [\"reading\"]";
                     return Err(QueryError::Invalid(text.into()).into());
                 };
-                Ok(self.dataset_info(&caller, Ticket::of(name), descriptor.clone()).await?)
+                Ok(self
+                    .dataset_info(&caller, Ticket::ready(name, Timestamp::now()), descriptor.clone())
+                    .await?)
             }
             DescriptorType::Cmd => match meaning(&descriptor.cmd)? {
                 Meaning::FlightSql => Ok(self.sql.get_flight_info(request).await?.into_inner()),
@@ -106,10 +109,11 @@ impl FlightService for Flight {
     /// The entrance has checked the credentials: they come back as a bearer token, which some tools send from then on.
     async fn handshake(&self, request: Request<Streaming<HandshakeRequest>>) -> Reply<Self::HandshakeStream> {
         let header = request.metadata().get("authorization");
-        let token = header.and_then(|header| bearer_of(header.as_bytes())).unwrap_or_else(ticket::new_id);
-        let answer = HandshakeResponse { protocol_version: 0, payload: token.clone().into() };
+        let bearer = header.and_then(|header| bearer_of(header.as_bytes()));
+        let bearer = bearer.unwrap_or_else(|| format!("Bearer {}", ticket::new_id()));
+        let answer = HandshakeResponse { protocol_version: 0, payload: bearer.clone().into() };
         let mut response = Response::new(Box::pin(stream::iter([Ok(answer)])) as Self::HandshakeStream);
-        let bearer = MetadataValue::try_from(format!("Bearer {token}"))
+        let bearer = MetadataValue::try_from(bearer)
             .map_err(|error| QueryError::Internal(format!("a token as a header: {error}")))?;
         response.metadata_mut().insert("authorization", bearer);
         Ok(response)
@@ -122,7 +126,7 @@ impl FlightService for Flight {
         }
         let info = |shown: catalogue::Shown| {
             let descriptor = FlightDescriptor::new_path(vec![shown.name.into()]);
-            let ticket = Ticket::of(shown.name).to_json()?;
+            let ticket = Ticket::ready(shown.name, Timestamp::now()).to_json()?;
             Ok(flight_info(&shown.schema, ticket, descriptor)?)
         };
         let rules = self.engine.rules(&caller(&request)?)?;

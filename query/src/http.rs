@@ -10,7 +10,10 @@ use crate::{
 };
 use anyhow::Context;
 use arrow_flight::flight_service_server::FlightServiceServer;
-use axum::{Extension, Router, middleware::from_fn_with_state};
+use axum::{
+    Extension, Router,
+    middleware::{from_fn_with_state, map_response},
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -59,7 +62,9 @@ pub fn router(engine: Arc<Engine>, authenticator: Arc<Authenticator>) -> anyhow:
     // Inside of gRPC-web, which translates a refusal as it does an answer.
     let flight = tonic::service::Routes::new(flight).prepare().into_axum_router().layer(entrance.clone());
     let pages = pages::guarded().layer(entrance).merge(pages::open());
-    Ok(pages.with_state(engine).fallback_service(flight.layer(GrpcWebLayer::new())))
+    Ok(pages
+        .with_state(engine)
+        .fallback_service(flight.layer(GrpcWebLayer::new()).layer(map_response(entrance::told))))
 }
 
 /// Serves until `shutdown`, then lets running answers end.

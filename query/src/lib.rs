@@ -198,6 +198,7 @@ async fn authenticator(config: &Config, policy: &Policy) -> anyhow::Result<Authe
             );
         }
     } else {
+        policy.rules(policy::OPERATOR).context("nobody says who they are, and everybody is an operator")?;
         tracing::info!("everybody on this machine may ask everything: no --tokens and no --jwks are given");
     }
     Ok(authenticator)

@@ -15,7 +15,7 @@ use crate::{
 use axum::{
     Extension, Router,
     extract::State,
-    http::{StatusCode, Uri, header},
+    http::{HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -25,6 +25,9 @@ use jiff::Timestamp;
 use processor::faults::{Bug, planted};
 use serde_json::{Value, json};
 use std::{collections::HashMap, sync::Arc};
+
+/// Datasets whose rows say themselves where they are.
+const HAS_PLACES: [&str; 3] = ["sensor", "segment", "zone"];
 
 type Reply = std::result::Result<Response, Problem>;
 
@@ -68,12 +71,13 @@ async fn download(
         id: None,
     };
     let complete_until = engine.complete_until().await?;
+    // Before the rows, which hold a turn of the same caller until they are read.
+    let geometry = match asked.format == Format::GeoJson && !HAS_PLACES.contains(&asked.dataset.as_str()) {
+        true => Some(Arc::new(places(&engine, &caller).await?)),
+        false => None,
+    };
     let (schema, batches) =
         engine.query(&caller, ticket::new_id(), Statement::Dataset(Box::new(ticket))).await?;
-    let needs_places = asked.format == Format::GeoJson
-        && schema.index_of("sensor").is_ok()
-        && schema.index_of("lon").is_err();
-    let geometry = if needs_places { Some(Arc::new(places(&engine, &caller).await?)) } else { None };
     let context = export::Context {
         dataset: asked.dataset,
         from: asked.from,
@@ -83,11 +87,18 @@ async fn download(
         geometry,
         ..export::Context::default()
     };
-    Ok(export::response(asked.format, &schema, batches, &context).await?)
+    let mut response = export::response(asked.format, &schema, batches, &context).await?;
+    if let Ok(until) = HeaderValue::try_from(complete_until.to_string()) {
+        response.headers_mut().insert("screenline-complete-until", until);
+    }
+    Ok(response)
 }
 
 /// Where each sensor is that the caller sees, as GeoJSON.
 async fn places(engine: &Engine, caller: &Caller) -> Result<HashMap<String, Value>, Problem> {
+    if !catalogue::shown(engine.rules(caller)?).any(|shown| shown.name == "sensor") {
+        return Ok(HashMap::new());
+    }
     let columns = Some(["id", "lon", "lat"].map(String::from).to_vec());
     let ticket = Ticket { columns, ..Ticket::of("sensor") };
     let (_, batches) = engine.query(caller, ticket::new_id(), Statement::Dataset(Box::new(ticket))).await?;

@@ -255,12 +255,13 @@ impl DisplayAs for Scan {
     fn fmt_as(&self, _kind: DisplayFormatType, f: &mut Formatter) -> std::fmt::Result {
         let names: Vec<&str> =
             self.presentation.schema().fields().iter().map(|field| field.name().as_str()).collect();
-        write!(f, "PostgresCopy: {} [{}]", self.dataset.name, names.join(", "))?;
+        write!(f, "Scan: {} [{}]", self.dataset.name, names.join(", "))?;
         if let Some(Extent { times, ids }) = &self.extent {
             let time = |nanos: i64| jiff::Timestamp::from_nanosecond(i128::from(nanos)).ok();
-            let ends = [time(times.0), time(times.1)]
-                .map(|time| time.map_or_else(String::new, |time| time.to_string()));
-            write!(f, ", time {}..{}", ends[0], ends[1])?;
+            if let (Some(from), Some(to), true) = (time(times.0), time(times.1), *times != Extent::ALL.times)
+            {
+                write!(f, ", time {from}..{to}")?;
+            }
             if let Some(ids) = ids {
                 write!(f, ", series {}", ids.len())?;
             }
@@ -274,7 +275,7 @@ impl DisplayAs for Scan {
 
 impl ExecutionPlan for Scan {
     fn name(&self) -> &'static str {
-        "PostgresCopy"
+        "Scan"
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {

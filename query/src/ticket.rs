@@ -3,7 +3,7 @@
 use crate::{
     catalogue,
     error::{QueryError, Result},
-    measured::{self, Source},
+    measured::{self, Measure, Source},
 };
 use datafusion::{
     dataframe::DataFrame,
@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 /// Bytes of a ticket or statement that are read at all.
 pub const TEXT_BYTES_MAX: usize = 256 << 10;
+/// How far back one goes that nobody told.
+const LAST: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 
 /// `{"dataset": "reading", "from": "2024-01-01T00:00:00Z", "to": ..., "sensor": [..], "metric": [..], "segment": [..],
 /// "zone": [..], "columns": [..], "width": "15m", "limit": n}`; all but `dataset` may be left out. `from` is included, `to` is not.
@@ -53,6 +55,15 @@ pub struct Ticket {
 impl Ticket {
     pub fn of(dataset: &str) -> Self {
         Self { dataset: dataset.into(), ..Self::default() }
+    }
+
+    /// One that works as it is: what is computed for a range of time has the last day.
+    pub fn ready(dataset: &str, now: jiff::Timestamp) -> Self {
+        let ticket = Self::of(dataset);
+        match Measure::named(dataset) {
+            Some(_) => Self { from: now.checked_sub(LAST).ok(), to: Some(now), ..ticket },
+            None => ticket,
+        }
     }
 
     /// # Errors

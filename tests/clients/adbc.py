@@ -130,7 +130,7 @@ def the_catalogue_has_catalog_schema_tables_and_columns(server: Server) -> None:
             "received_at",
         ], names
         rollups = {row["table_name"] for row in tables(table_name_filter="rollup%")}
-        assert rollups == {"rollup_5m", "rollup_1h", "rollup_1d"}, rollups
+        assert rollups == {"rollup", "rollup_5m", "rollup_1h", "rollup_1d"}, rollups
         for kinds in [["TABLE"], ["BASE TABLE"], ["table"], ["VIEW", "TABLE"]]:
             assert TABLES <= {row["table_name"] for row in tables(table_types_filter=kinds)}, kinds
         assert not tables(table_types_filter=["VIEW"])
@@ -221,7 +221,7 @@ def a_cancelled_statement_ends_at_once(server: Server) -> None:
 def an_error_has_its_class_and_the_servers_words(server: Server) -> None:
     for status, words, text in [
         (AdbcStatusCode.INVALID_ARGUMENT, "colour", "SELECT colour FROM reading"),
-        (AdbcStatusCode.INVALID_ARGUMENT, "readings", "SELECT * FROM readings"),
+        (AdbcStatusCode.NOT_FOUND, "did you mean reading", "SELECT * FROM readings"),
         (AdbcStatusCode.INVALID_ARGUMENT, "more than one statement", "SELECT 1; SELECT 2"),
         (AdbcStatusCode.INVALID_ARGUMENT, "not supported", "DROP TABLE reading"),
         (AdbcStatusCode.INVALID_ARGUMENT, "not supported", "INSERT INTO sensor (id) VALUES ('x')"),

@@ -14,7 +14,7 @@ from harness import Server, check, refused, run
 INSTANT = pa.timestamp("ns", tz="UTC")
 # Binary columns, which have no place in a frame: panels have to name the columns that they want.
 BYTES = {
-    ("rollup_5m", "state"),
+    ("rollup", "state"), ("rollup_5m", "state"),
     ("rollup_1h", "state"),
     ("rollup_1d", "state"),
     ("rejection", "sha256"),

@@ -329,14 +329,14 @@ def smuggled_requests_are_not_answered_twice(server: Server) -> None:
         ("a broken preface", b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n" + b"\xff" * 100),
     ]:
         with socket.create_connection((url.hostname, url.port), timeout=PATIENCE_S) as stream:
-            stream.sendall(request + hidden)
-            stream.shutdown(socket.SHUT_WR)
             said = bytearray()
             try:
+                stream.sendall(request + hidden)
+                stream.shutdown(socket.SHUT_WR)
                 while part := stream.recv(65536):
                     said += part
-            except ConnectionError:
-                pass
+            except OSError:
+                pass  # hung up on, which is an answer
         answers = bytes(said).count(b"HTTP/1.1 200")
         assert answers <= (2 if "feed" in name else 1), f"{name}: {bytes(said)!r}"
         assert not INTERNAL.search(said), f"{name}: {bytes(said)!r}"

@@ -198,7 +198,7 @@ pub struct UpArgs {
     /// Mapping files (TOML) in place of the built-in ones; may be given several times
     #[arg(long = "mappings", env = "SCREENLINE_MAPPINGS", value_name = "FILE", value_delimiter = ',')]
     pub mappings: Vec<PathBuf>,
-    /// Memory for query's plans, such as `512MiB`; beyond twice that and a gigabyte the process is ended and restarted
+    /// Memory for query's plans, such as `512MiB`; beyond four times that and a gigabyte the process is ended and restarted
     #[arg(long, env = "SCREENLINE_QUERY_MEMORY", value_name = "BYTES", value_parser = bytes)]
     pub query_memory: Option<u64>,
     /// Leave ingest out, for one or more that are run apart: `screenline ingest`

@@ -75,7 +75,7 @@ pub async fn ingest(args: IngestArgs) -> anyhow::Result<()> {
 pub async fn query(args: QueryArgs) -> anyhow::Result<()> {
     ports::check("--listen", args.config.listen)?;
     if args.service.supervised {
-        limit_memory(args.config.query_memory_bytes as u64);
+        limit_memory(args.config.query_memory_bytes as u64, args.config.segments_memory_bytes);
     }
     run("query", args.service, async move |shutdown| {
         let handle = query::start(args.config, shutdown).await?;
@@ -155,10 +155,11 @@ fn ended(name: &str, finished: Result<anyhow::Result<()>, tokio::task::JoinError
 
 /// Makes query, not the machine, pay for a query that escapes its memory pool: its allocations fail above a bound,
 /// and the kernel ends it first when memory runs out. The launcher starts it again.
-fn limit_memory(pool_bytes: u64) {
+fn limit_memory(pool_bytes: u64, segments_bytes: u64) {
     use nix::sys::resource::{Resource, setrlimit};
-    // Twice the pool, because plans and encoders allocate beside it, and a gigabyte for threads and caches.
-    let bytes = pool_bytes.saturating_mul(2).saturating_add(1 << 30);
+    // Four times the pool, because what grows doubles its memory before the pool hears of it, and plans and encoders
+    // allocate beside it; and a gigabyte for threads.
+    let bytes = pool_bytes.saturating_mul(4).saturating_add(segments_bytes).saturating_add(1 << 30);
     if let Err(error) = setrlimit(Resource::RLIMIT_DATA, bytes, bytes) {
         warn!(%error, bytes, "cannot limit memory");
     }

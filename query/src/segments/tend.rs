@@ -52,6 +52,9 @@ pub async fn tend(tables: Weak<Tables>, segments: Weak<Segments>, mut wanted: mp
             Err(_) => {}
         }
         if MERGE_EVERY <= merged.elapsed() {
+            if let Err(error) = segments.look(&tables).await {
+                tracing::warn!(%error, "what changed under the segments cannot be told now");
+            }
             segments.merge_touched(&tables).await;
             merged = Instant::now();
         }
@@ -101,6 +104,29 @@ impl Segments {
         let day = pushdown::within(draft.dataset, &(key.day..key.day + DAY_NS));
         draft.copy(snapshot, vec![day]).await?;
         self.put(draft, 0, tables).await
+    }
+
+    /// Learns of what changed under the segments of each dataset, and removes those that a floor has cut.
+    async fn look(&self, tables: &Tables) -> Result<()> {
+        let names: BTreeSet<&'static str> = self.state().segments.keys().map(|key| key.dataset).collect();
+        for name in names {
+            let dataset = named(name)?;
+            let snapshot = tables.database.snapshot().await?;
+            let client = snapshot.client()?;
+            let now = changes::moment(client).await?;
+            let floors = changes::floors(client, dataset).await?;
+            let Some(known) = self.state().known.get(name).cloned() else { continue };
+            let since = changes::since(client, level(dataset), &known).await?;
+            snapshot.finish().await?;
+            let mut state = self.state();
+            state.learn(name, since, Some(&known), now);
+            let is_cut = |(key, entry): &(&Key, &Entry)| {
+                key.dataset == name && entry.segment.floors != cutting(&floors, &(key.day..key.day + DAY_NS))
+            };
+            let cut: Vec<Key> = state.segments.iter().filter(is_cut).map(|(key, _)| *key).collect();
+            cut.iter().for_each(|key| state.remove(key));
+        }
+        Ok(())
     }
 
     /// Makes each segment anew that was touched, out of what is still true of it and of what is in the database.

@@ -33,7 +33,7 @@ mod scenarios {
             _ => (table, "bucket"),
         };
         let stored = format!(
-            "SELECT sensor, count(*), sum({value}), min({value}), max({value}), count(DISTINCT {time}) FROM {stored}
+            "SELECT sensor, count(*), sum(t.{value}), min(t.{value}), max(t.{value}), count(DISTINCT {time}) FROM {stored} t
              JOIN series ON series.id = series_id WHERE {time} >= '{from}' AND {time} < '{to}' GROUP BY sensor ORDER BY sensor"
         );
         let rows = city.database().query(&stored, &[]).await?;
