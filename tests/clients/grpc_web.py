@@ -166,7 +166,7 @@ def a_stream_that_is_cut_is_not_taken_for_a_whole_one(server: Server) -> None:
 def pages_are_on_the_same_port(server: Server) -> None:
     for path, words in [("/", "Screenline"), ("/healthz", "ok")]:
         connection = server.web(PATIENCE_S)
-        connection.request("GET", path)
+        connection.request("GET", path, headers=dict(server.metadata))
         response = connection.getresponse()
         assert response.status == 200 and words in response.read().decode(), path
         connection.close()
