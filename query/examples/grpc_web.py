@@ -17,7 +17,7 @@ parser.add_argument("--url", default="http://127.0.0.1:8815", help="https://.. f
 parser.add_argument("--ca", metavar="FILE", help="authorities (PEM) to trust")
 arguments = parser.parse_args()
 server = urlsplit(arguments.url)
-if server.scheme == "https":
+if server.scheme in ("https", "grpc+tls"):
     trust = ssl.create_default_context(cafile=arguments.ca)
     connection = http.client.HTTPSConnection(server.netloc, context=trust)
 else:

@@ -83,6 +83,11 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 });
 
 impl Series {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
     /// Where `id` stands, for `text`.
     pub fn position(&self, id: i32) -> Option<usize> {
         // Without gaps an id tells its own place.
