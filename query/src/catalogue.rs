@@ -41,7 +41,7 @@ pub fn missing<'n>(what: &str, name: &str, known: impl Iterator<Item = &'n str>)
 }
 
 fn measured(measure: &'static Measure, rules: &Rules) -> Option<Shown> {
-    if !rules.shows(measure.name, None) {
+    if !rules.shows(measure.name, measure.grain_s) {
         return None;
     }
     let schema = only_shown(measure.name, &measure.schema(), rules);

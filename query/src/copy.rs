@@ -4,15 +4,16 @@
 //! one row, but nothing promises it: rows may span frames and frames hold many rows.
 
 use crate::{
+    database::Frames,
     error::{QueryError, Result},
-    tables::Kind,
+    tables::{Kind, Stored},
 };
 use datafusion::arrow::{
     array::{
         ArrayRef, BinaryBuilder, BooleanBuilder, Float64Builder, Int32Builder, Int64Builder, RecordBatch,
         RecordBatchOptions, StringBuilder, TimestampNanosecondBuilder,
     },
-    datatypes::SchemaRef,
+    datatypes::{Field, Schema, SchemaRef},
 };
 use std::sync::Arc;
 
@@ -37,6 +38,42 @@ pub struct Decoder {
     trailer_seen: bool,
     rows: usize,
     bytes: usize,
+}
+
+/// The rows of one COPY on their way from the database. Dropped before its end, it stops the statement at the server.
+pub struct Reader(Option<(Frames, Decoder)>);
+
+impl Reader {
+    pub fn new(frames: Frames, stored: &[Stored]) -> Self {
+        let kinds: Vec<Kind> = stored.iter().map(|stored| stored.kind).collect();
+        Self(Some((frames, Decoder::new(schema(stored), &kinds))))
+    }
+
+    /// The next rows; none at the end, where the connection was given back.
+    ///
+    /// # Errors
+    /// The database fails, or sends something else.
+    pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let Some((mut frames, mut decoder)) = self.0.take() else { return Ok(None) };
+        while decoder.decode()? == Step::NeedsMore {
+            match frames.next().await? {
+                Some(frame) => decoder.push(&frame),
+                None => {
+                    frames.finish().await?;
+                    return decoder.finish();
+                }
+            }
+        }
+        let rows = decoder.next_batch()?;
+        self.0 = Some((frames, decoder));
+        Ok(rows)
+    }
+}
+
+/// Of rows with these columns.
+pub fn schema(stored: &[Stored]) -> SchemaRef {
+    let fields = stored.iter().map(|stored| Field::new(stored.name, stored.kind.arrow(), true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// What stopped `Decoder::decode`.

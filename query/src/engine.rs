@@ -1,6 +1,7 @@
 //! The query engine and its limits: DataFusion over our tables, on threads of its own.
 
 mod answer;
+mod follow;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use crate::{
     database::Database,
     error::{QueryError, Result},
     growth,
+    live::{self, Feed},
     metrics::Measured,
     output,
     policy::{Policy, Rules},
@@ -32,6 +34,7 @@ use datafusion::{
     prelude::{SQLOptions, SessionContext},
     scalar::ScalarValue,
 };
+pub use follow::Pieces;
 use futures::{Stream, StreamExt};
 use jiff::{Timestamp, tz::TimeZone};
 use session::{Session, sessions};
@@ -82,6 +85,8 @@ pub struct Limits {
     /// Of one answer, unless it is an export.
     pub rows: u64,
     pub bytes: u64,
+    /// Tails that are followed at once; half as many of one identity.
+    pub tails: usize,
     /// How long a client may take nothing of an answer that waits for it.
     pub stall: Duration,
 }
@@ -131,6 +136,7 @@ struct Inner {
     tables: Arc<Tables>,
     limits: Limits,
     turns: Turns,
+    tails: Turns,
     planners: Semaphore,
     running: Mutex<HashMap<u64, Running>>,
     next: AtomicU64,
@@ -158,7 +164,8 @@ impl Engine {
         kept: Option<(Arc<Segments>, mpsc::Receiver<Key>)>,
     ) -> anyhow::Result<Self> {
         let (segments, wanted) = kept.unzip();
-        let tables = Arc::new(Tables { database, dictionary: Dictionary::new()?, segments });
+        let tables =
+            Arc::new(Tables { database, dictionary: Dictionary::new()?, segments, feed: Feed::default() });
         // A thread for each part of each query, not for each core: a nested loop join does not let others run until
         // its batch is through, and the operating system shares out cores better than that.
         let cores = std::thread::available_parallelism()?.get();
@@ -175,6 +182,11 @@ impl Engine {
             log,
             tables,
             turns: Turns::new(limits),
+            tails: Turns::new(Limits {
+                concurrency: limits.tails,
+                concurrency_each: limits.tails.div_ceil(2),
+                ..limits
+            }),
             planners: Semaphore::new(PLANNERS),
             limits,
             running: Mutex::new(HashMap::new()),
@@ -184,6 +196,7 @@ impl Engine {
             let (tables, segments) = (Arc::downgrade(&inner.tables), Arc::downgrade(segments));
             workers.spawn(segments::tend(tables, segments, wanted));
         }
+        workers.spawn(live::tend(Arc::downgrade(&inner.tables)));
         Ok(Self { inner: Arc::new(inner), workers: Workers(Some(workers)), complete: Mutex::default() })
     }
 
@@ -371,7 +384,11 @@ impl Inner {
             Statement::Sql { text, parameters } => {
                 let (context, plan) = self.plan_sql(caller, text).await?;
                 // Also with none, so that a placeholder without a value is named.
-                Ok((context, plan.with_param_values(parameters.clone())?))
+                let bound = plan.with_param_values(parameters.clone())?;
+                if !parameters.is_empty() {
+                    growth::check(&bound)?;
+                }
+                Ok((context, bound))
             }
             Statement::Dataset(ticket) => {
                 let context = self.context(caller)?;
@@ -474,11 +491,11 @@ impl Drop for Workers {
     }
 }
 
-fn left() -> QueryError {
+pub fn left() -> QueryError {
     QueryError::Cancelled("the client has left".into())
 }
 
-fn stalled(stall: Duration) -> QueryError {
+pub fn stalled(stall: Duration) -> QueryError {
     QueryError::Deadline(format!(
         "nothing of the answer was taken for {stall:?} (--query-stall): read it faster, or ask for less"
     ))
@@ -490,8 +507,8 @@ fn late(timeout: Duration) -> QueryError {
     ))
 }
 
-/// The plan with windows whose rows count as memory, and with joins that let other tasks run, and their own deadline strike: one batch of input can keep a join busy
-/// for minutes, and nothing can stop a task that never waits.
+/// The plan with windows whose rows count as memory, and with joins that let other tasks run, and their own deadline
+/// strike: one batch of input can keep a join busy for minutes, and nothing can stop a task that never waits.
 fn yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let wrapped = plan.transform_up(|node| {
         let node = match node.name() {

@@ -4,10 +4,11 @@
 use crate::{
     caller::{Caller, Door},
     catalogue,
-    engine::{Batches, Engine, Statement},
+    engine::{Batches, Engine, Pieces, Statement},
     error::{QueryError, Result},
     flight_sql::FlightSql,
     identity::bearer_of,
+    live::Piece,
     ticket::{self, Ticket},
 };
 use arrow_flight::{
@@ -24,7 +25,7 @@ use bytes::Bytes;
 use datafusion::arrow::{
     array::RecordBatch,
     datatypes::{Schema, SchemaRef},
-    ipc::writer::IpcWriteOptions,
+    ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions},
 };
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -146,6 +147,11 @@ impl FlightService for Flight {
         let caller = caller(&request)?;
         match meaning(&request.get_ref().ticket)? {
             Meaning::FlightSql => self.sql.do_get(request).await,
+            Meaning::Dataset(ticket) if ticket.is_live() => {
+                let caller = Caller::of(request.extensions(), Door::Live)?;
+                let (schema, pieces) = self.engine.follow(&caller, *ticket).await?;
+                Ok(tail(&schema, pieces))
+            }
             Meaning::Dataset(ticket) => {
                 let id = ticket.id.clone().unwrap_or_else(ticket::new_id);
                 let about = as_of(&self.engine).await;
@@ -257,6 +263,28 @@ pub fn answer(schema: SchemaRef, batches: Batches, about: Bytes) -> Response<DoG
         .with_metadata(about)
         .with_max_flight_data_size(usize::MAX);
     Response::new(Box::pin(encoder.build(batches).map_err(Status::from)))
+}
+
+/// The stream of a live DoGet: the schema, then rows and signs of life, each with where to go on from as JSON.
+fn tail(schema: &Schema, pieces: Pieces) -> Response<DoGet> {
+    let options = IpcWriteOptions::default();
+    let schema = FlightData::from(SchemaAsIpc::new(schema, &options));
+    let messages = pieces.map(move |piece| Ok(message(&piece?, &options)?));
+    Response::new(Box::pin(stream::iter([Ok(schema)]).chain(messages)))
+}
+
+fn message(piece: &Piece, options: &IpcWriteOptions) -> Result<FlightData> {
+    let Piece { rows, place } = piece;
+    let about = serde_json::json!({"resume": place.to_string(), "at": place.at.to_string()}).to_string();
+    let data = match rows {
+        None => FlightData::new(),
+        Some(rows) => {
+            // Plain columns: there are no dictionaries.
+            let (mut tracker, mut context) = (DictionaryTracker::new(false), IpcWriteContext::default());
+            IpcDataGenerator::default().encode(rows, &mut tracker, options, &mut context)?.1.into()
+        }
+    };
+    Ok(data.with_app_metadata(about))
 }
 
 pub fn one_batch(batch: RecordBatch) -> Response<DoGet> {

@@ -56,6 +56,7 @@ pub fn limits() -> Limits {
         queue: 8,
         rows: 1_000_000,
         bytes: 1 << 30,
+        tails: 2,
         stall: timeout,
     }
 }
@@ -273,7 +274,20 @@ fn asked() -> impl Strategy<Value = Ticket> {
         (prop::option::of(any::<String>()), prop::option::of(any::<String>()), texts(), texts()),
     )
         .prop_map(|(dataset, from, to, sensor, metric, columns, limit, (id, width, segment, zone))| {
-            Ticket { dataset, from, to, sensor, metric, segment, zone, columns, width, limit, id }
+            Ticket {
+                dataset,
+                from,
+                to,
+                sensor,
+                metric,
+                segment,
+                zone,
+                columns,
+                width,
+                limit,
+                id,
+                ..Ticket::default()
+            }
         })
 }
 

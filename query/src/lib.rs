@@ -29,8 +29,10 @@ mod growth;
 mod hostile;
 mod http;
 pub mod identity;
+mod live;
 mod measured;
 mod metrics;
+mod moment;
 mod openapi;
 mod output;
 mod pages;
@@ -89,6 +91,9 @@ pub struct Config {
     /// Bytes of one answer at most
     #[arg(long, env = "SCREENLINE_QUERY_BYTES", default_value_t = 8 << 30)]
     pub query_bytes: u64,
+    /// Tails that are followed at once (tickets with "live": true); half as many of one identity
+    #[arg(long, env = "SCREENLINE_QUERY_TAILS", default_value_t = 128, value_parser = concurrency)]
+    pub query_tails: usize,
     /// How long a client may take nothing of an answer that waits for it
     #[arg(long, env = "SCREENLINE_QUERY_STALL", default_value = "30s", value_parser = duration)]
     pub query_stall: Duration,
@@ -154,6 +159,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         queue: config.query_concurrency * QUEUE_EACH,
         rows: config.query_rows,
         bytes: config.query_bytes,
+        tails: config.query_tails,
         stall: config.query_stall,
     };
     let connections = config.query_concurrency * CONNECTIONS_EACH + CONNECTIONS_BESIDE;

@@ -1,7 +1,7 @@
 //! Datasets that nobody stored: the measures of `processor`, computed from rollups and readings while they are read.
 //!
 //! ```text
-//! table ──────> period, narrow ──> scan ─────> rollup, traffic, utility, balance, health ──> rows
+//! table ──────> period, narrow ──> scan ─────> rollup, traffic, .. , latest ────────> rows
 //! what is        when, and which   a snapshot   some series at a time, as much               batches, as fast
 //! offered        series            and bounds   as may be held at once                       as they are taken
 //! ```
@@ -11,6 +11,7 @@
 mod balance;
 mod dataset;
 mod health;
+mod latest;
 mod narrow;
 mod period;
 mod rollup;

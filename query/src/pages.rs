@@ -68,7 +68,7 @@ async fn download(
         columns: asked.columns,
         width: asked.width,
         limit: asked.limit,
-        id: None,
+        ..Ticket::default()
     };
     let complete_until = engine.complete_until().await?;
     // Before the rows, which hold a turn of the same caller until they are read.

@@ -4,6 +4,7 @@ use crate::{
     catalogue::{self, Shown},
     database::Database,
     error::QueryError,
+    live::Feed,
     policy::Rules,
     present::Presentation,
     pushdown::{self, Extent},
@@ -31,6 +32,7 @@ pub struct Tables {
     pub database: Database,
     pub dictionary: Dictionary,
     pub segments: Option<Arc<Segments>>,
+    pub feed: Feed,
 }
 
 #[derive(Debug)]

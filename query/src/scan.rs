@@ -1,7 +1,7 @@
 //! The scan of one table: one COPY, decoded while it arrives.
 
 use crate::{
-    copy::{Decoder, Step},
+    copy::Reader,
     database::Frames,
     error::{QueryError, Result},
     present::{Presentation, Unseen},
@@ -139,7 +139,7 @@ impl Scan {
             }
             _ => {
                 let frames = self.tables.database.copy(&self.select.sql()).await?;
-                self.decode(frames, series, &to).await
+                self.forward(frames, series, &to).await
             }
         }
     }
@@ -209,30 +209,20 @@ impl Scan {
         select.limit = select.limit.map(|_| left);
         select.conditions.push(format!("({})", others.join(" OR ")));
         let frames = snapshot.copy(&select.sql()).await?;
-        self.decode(frames, series, to).await
+        self.forward(frames, series, to).await
     }
 
-    async fn decode(
+    async fn forward(
         &self,
-        mut frames: Frames,
+        frames: Frames,
         mut series: Arc<Series>,
         to: &Sender<EngineResult<RecordBatch>>,
     ) -> Result<()> {
-        let kinds: Vec<Kind> = self.presentation.stored().iter().map(|stored| stored.kind).collect();
-        let mut decoder = Decoder::new(segments::schema(self.presentation.stored()), &kinds);
-        while let Some(frame) = frames.next().await? {
-            decoder.push(&frame);
-            while decoder.decode()? == Step::BatchReady {
-                if let Some(rows) = decoder.next_batch()?
-                    && !self.send(rows, &mut series, to).await?
-                {
-                    return Ok(()); // nobody listens; dropping the frames cancels the COPY
-                }
+        let mut reader = Reader::new(frames, self.presentation.stored());
+        while let Some(rows) = reader.next().await? {
+            if !self.send(rows, &mut series, to).await? {
+                break; // nobody listens
             }
-        }
-        frames.finish().await?;
-        if let Some(rows) = decoder.finish()? {
-            self.send(rows, &mut series, to).await?;
         }
         Ok(())
     }

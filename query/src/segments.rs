@@ -12,17 +12,19 @@ mod changes;
 mod file;
 mod tend;
 
-pub use file::schema;
 pub use tend::tend;
 
 use crate::{
+    copy,
     database::{Database, Snapshot},
     error::{QueryError, Result},
+    moment::Moment,
     pushdown,
     series::Series,
     tables::{Dataset, SERIES_ID, Stored, Subject},
 };
-use changes::{Floor, Moment, Touch, nanos};
+pub use changes::nanos;
+use changes::{Floor, Touch};
 use datafusion::arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions},
     compute::filter_record_batch,
@@ -168,7 +170,7 @@ impl Segments {
         let before = Instant::now();
         let snapshot = database.snapshot().await?;
         let client = snapshot.client()?;
-        let now = changes::moment(client).await?;
+        let now = Moment::of(client).await?;
         let floors = changes::floors(client, dataset).await?;
         let pending = match dataset.grain_s {
             // A reading of a long interval lies behind the bucket that it touches.
@@ -290,10 +292,9 @@ impl State {
         }
     }
 
+    /// Who reads it reads on.
     fn remove(&mut self, key: &Key) {
-        if let Some(entry) = self.segments.remove(key) {
-            entry.segment.file.remove();
-        }
+        self.segments.remove(key);
     }
 }
 
@@ -421,7 +422,7 @@ impl Segment {
         };
         let columns = wanted.columns.iter().map(column).collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(block.rows));
-        let rows = RecordBatch::try_new_with_options(schema(&wanted.columns), columns, &options)?;
+        let rows = RecordBatch::try_new_with_options(copy::schema(&wanted.columns), columns, &options)?;
         if is_all_time && is_all_ids && touched.is_empty() {
             return Ok(Some(rows));
         }

@@ -88,6 +88,11 @@ impl Series {
         self.ids.len()
     }
 
+    /// Of the registry that it was read from.
+    pub fn registry_version(&self) -> i64 {
+        self.registry_version
+    }
+
     /// Where `id` stands, for `text`.
     pub fn position(&self, id: i32) -> Option<usize> {
         // Without gaps an id tells its own place.

@@ -47,6 +47,12 @@ pub struct Ticket {
     pub width: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// Readings as they are committed, without an end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<bool>,
+    /// Where a live answer goes on: `resume` of the last message of an earlier one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<String>,
     /// Names the answer, so that it can be cancelled; GetFlightInfo sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
@@ -75,6 +81,11 @@ impl Ticket {
                  \"2024-01-01T00:00:00Z\", \"sensor\": [\"WM-101\"], \"limit\": 10}}"
             ))
         })
+    }
+
+    /// Whether it has no end.
+    pub fn is_live(&self) -> bool {
+        self.live == Some(true) || self.resume.is_some()
     }
 
     pub fn to_json(&self) -> Result<String> {

@@ -38,7 +38,7 @@ struct Migration {
     timescale: &'static str,
 }
 
-const MIGRATIONS: [Migration; 8] = [
+const MIGRATIONS: [Migration; 9] = [
     Migration {
         number: 1,
         name: "street",
@@ -92,6 +92,13 @@ const MIGRATIONS: [Migration; 8] = [
         number: 8,
         name: "plausible",
         common: include_str!("../../../deploy/sql/0008_plausible.sql"),
+        plain: "",
+        timescale: "",
+    },
+    Migration {
+        number: 9,
+        name: "news",
+        common: include_str!("../../../deploy/sql/0009_news.sql"),
         plain: "",
         timescale: "",
     },

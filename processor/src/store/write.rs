@@ -1,6 +1,7 @@
 //! A batch is one transaction: facts, marks, rejections, conflicts and the ledger commit together or not at all.
 
 mod sift;
+mod times;
 mod transaction;
 
 use std::{
@@ -238,7 +239,8 @@ impl Connection {
         let client = connect(url, "screenline-writer").await?;
         let claim = client
             .prepare(
-                "WITH claimed AS (INSERT INTO batch (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id)
+                "WITH claimed AS (INSERT INTO batch (id, times) VALUES ($1, $2::text::tstzmultirange)
+                                  ON CONFLICT DO NOTHING RETURNING id)
                  SELECT EXISTS (SELECT FROM claimed), registry_version FROM city",
             )
             .await?;

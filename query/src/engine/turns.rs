@@ -33,12 +33,10 @@ impl Turns {
 
     /// Waits for a turn among the caller's queries, then among all that run.
     pub async fn enter(&self, caller: &Caller, deadline: Instant) -> Result<[OwnedSemaphorePermit; 2]> {
-        let mine = self.of(caller);
-        if let Ok(own) = mine.clone().try_acquire_owned()
-            && let Ok(permit) = self.all.clone().try_acquire_owned()
-        {
-            return Ok([own, permit]);
+        if let Some(permits) = self.try_enter(caller) {
+            return Ok(permits);
         }
+        let mine = self.of(caller);
         let _place = Place::take(&self.waiting, self.limits.queue)?;
         let both = async {
             let own = mine.acquire_owned().await?;
@@ -52,6 +50,12 @@ impl Turns {
                 self.limits.timeout, self.limits.concurrency, self.limits.concurrency_each
             ))),
         }
+    }
+
+    /// A turn, if there is one now.
+    pub fn try_enter(&self, caller: &Caller) -> Option<[OwnedSemaphorePermit; 2]> {
+        let own = self.of(caller).try_acquire_owned().ok()?;
+        Some([own, self.all.clone().try_acquire_owned().ok()?])
     }
 
     fn of(&self, caller: &Caller) -> Arc<Semaphore> {

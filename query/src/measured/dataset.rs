@@ -1,6 +1,6 @@
 //! What is offered: names, columns, units and comments. Names are stable: dashboards depend on them.
 
-use super::{balance, health, rollup, traffic, utility};
+use super::{balance, health, latest, rollup, traffic, utility};
 use crate::tables::Kind;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use processor::{measure::Width, model::bucket::HOUR};
@@ -13,8 +13,10 @@ pub struct Measure {
     /// For people: what one row is.
     pub about: &'static str,
     pub what: What,
-    /// How wide its buckets are where nobody says it; `None`: it is of local days, and takes no width.
+    /// How wide its buckets are where nobody says it; `None`: it takes no width.
     pub width: Option<Width>,
+    /// Seconds of the finest step of time that its rows tell of, where no width says it.
+    pub grain_s: Option<u32>,
     /// Columns of the natural key.
     pub key: &'static [&'static str],
     /// Texts by which filters narrow what is read.
@@ -30,6 +32,7 @@ pub enum What {
     Utility,
     Balance,
     Health,
+    Latest,
 }
 
 #[derive(Debug)]
@@ -47,6 +50,7 @@ pub const MEASURED: &[Measure] = &[
         about: "what one series says in one bucket of any width: rollup('15m'); all buckets of the range, also the unobserved",
         what: What::Rollup,
         width: Some(Width::Micros(HOUR)),
+        grain_s: None,
         key: &["time", "sensor", "metric"],
         narrows: &["sensor", "metric", "unit"],
         columns: rollup::COLUMNS,
@@ -56,6 +60,7 @@ pub const MEASURED: &[Measure] = &[
         about: "what one detector says in one bucket, by its place and direction: traffic('15m')",
         what: What::Traffic,
         width: Some(Width::Micros(HOUR)),
+        grain_s: None,
         key: &["time", "sensor", "direction"],
         narrows: &["sensor", "segment", "direction"],
         columns: traffic::COLUMNS,
@@ -65,6 +70,7 @@ pub const MEASURED: &[Measure] = &[
         about: "what one meter counted in one bucket, in its zone and role: utility('1d')",
         what: What::Utility,
         width: Some(Width::Micros(HOUR)),
+        grain_s: None,
         key: &["time", "sensor", "metric"],
         narrows: &["sensor", "zone", "role", "metric", "unit"],
         columns: utility::COLUMNS,
@@ -74,6 +80,7 @@ pub const MEASURED: &[Measure] = &[
         about: "the water balance of one zone with inlets and customers on one local day",
         what: What::Balance,
         width: None,
+        grain_s: None,
         key: &["time", "zone"],
         narrows: &["zone"],
         columns: balance::COLUMNS,
@@ -83,9 +90,20 @@ pub const MEASURED: &[Measure] = &[
         about: "what is wrong with one sensor on one local day, yesterday unless a range of time is asked for",
         what: What::Health,
         width: None,
+        grain_s: None,
         key: &["time", "sensor", "metric"],
         narrows: &["sensor"],
         columns: health::COLUMNS,
+    },
+    Measure {
+        name: "latest",
+        about: "the newest reading of one series that counts, however long ago it was",
+        what: What::Latest,
+        width: None,
+        grain_s: Some(0),
+        key: &["sensor", "metric"],
+        narrows: &["sensor", "metric", "unit"],
+        columns: latest::COLUMNS,
     },
 ];
 

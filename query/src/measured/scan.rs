@@ -3,7 +3,7 @@
 use super::{
     balance,
     dataset::{Measure, What},
-    health, period, rollup,
+    health, latest, period, rollup,
     rows::Rows,
     source::{Session, Source},
     traffic, utility,
@@ -133,6 +133,7 @@ impl Scan {
             What::Utility => utility::read(&self.asked, &session, &mut rows).await,
             What::Balance => balance::read(&self.asked, &session, &mut rows).await,
             What::Health => health::read(&self.asked, &session, &mut rows).await,
+            What::Latest => latest::read(&self.asked, &session, &mut rows).await,
         };
         // Nothing runs in it any more: also after an error the connection is as good as before.
         let finished = session.finish().await;
@@ -145,7 +146,7 @@ impl Scan {
     fn bytes(&self) -> usize {
         let cells = match self.asked.measure.what {
             What::Balance | What::Health => CELLS_MAX,
-            What::Rollup | What::Traffic | What::Utility => CELLS,
+            What::Rollup | What::Traffic | What::Utility | What::Latest => CELLS,
         };
         cells * CELL_BYTES
     }

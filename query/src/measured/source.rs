@@ -3,13 +3,14 @@
 use crate::{
     database::Snapshot,
     error::{QueryError, Result},
+    live::Last,
     policy::Rules,
     provider::Tables,
     series,
 };
 use jiff::tz::TimeZone;
 use processor::{
-    model::{Series, SeriesId},
+    model::{Kind, Series, SeriesId},
     registry::{self, Admission, Registry},
     store::City,
 };
@@ -84,6 +85,19 @@ impl Session {
 
     pub fn sees(&self, series: &Series) -> bool {
         !series.quarantined && self.names.is_seen(series.id.0, &self.source.rules)
+    }
+
+    /// Of some series, those of values that may be seen.
+    pub fn shown(&self, ids: &[i32]) -> Vec<i32> {
+        let registry = registry::read(self.registry());
+        let is_shown = |series: &Series| series.kind != Kind::Event && self.sees(series);
+        ids.iter().copied().filter(|id| registry.series(SeriesId(*id)).is_some_and(is_shown)).collect()
+    }
+
+    /// The newest readings of some series.
+    pub async fn latest(&self, ids: &[i32]) -> Result<Vec<(i32, Last)>> {
+        let tables = &self.source.tables;
+        tables.feed.latest(&tables.database, &self.names, ids).await
     }
 
     pub fn sees_metric(&self, sensor: &str, metric: &str) -> bool {

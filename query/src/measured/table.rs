@@ -48,7 +48,8 @@ pub fn table(
     width: Option<Width>,
     source: &Arc<Source>,
 ) -> Result<Option<Arc<dyn TableProvider>>> {
-    let Some(measure) = Measure::named(name).filter(|_| source.rules.shows(name, None)) else {
+    let Some(measure) = Measure::named(name).filter(|measure| source.rules.shows(name, measure.grain_s))
+    else {
         return Ok(None);
     };
     let width = match (width, measure.width) {
@@ -102,7 +103,7 @@ impl Table {
     /// The range of time that is read; only what has a usual day needs none.
     fn asked(&self, filters: &[Expr]) -> Result<Asked> {
         let range = period::asked(filters, self.measure.name)?;
-        if range.is_none() && self.measure.what != What::Health {
+        if range.is_none() && !matches!(self.measure.what, What::Health | What::Latest) {
             return Err(period::needed(self.measure.name));
         }
         Ok(Asked { measure: self.measure, width: self.width, range, filters: filters.to_vec() })
@@ -160,7 +161,12 @@ mod tests {
     }
 
     fn source(database: Database, rules: Rules) -> Arc<Source> {
-        let tables = Tables { database, dictionary: Dictionary::new().unwrap(), segments: None };
+        let tables = Tables {
+            database,
+            dictionary: Dictionary::new().unwrap(),
+            segments: None,
+            feed: crate::live::Feed::default(),
+        };
         Arc::new(Source::new(Arc::new(tables), Arc::new(rules)))
     }
 

@@ -1,6 +1,6 @@
 //! What changed under segments: revisions and marks that one snapshot sees and an earlier one does not.
 
-use crate::{error::Result, series::Series, tables::Dataset};
+use crate::{error::Result, moment::Moment, series::Series, tables::Dataset};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
@@ -25,28 +25,6 @@ pub struct Touch {
     /// Of the bucket, in Unix nanoseconds; the end is excluded.
     pub starts: i64,
     pub ends: i64,
-}
-
-/// The moment that a segment, or what is known of changes, is of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Moment {
-    /// `pg_current_snapshot()`
-    pub snapshot: String,
-    pub at: Timestamp,
-    /// A server that was restarted may be another one, or an older copy of it.
-    pub server: String,
-}
-
-/// The moment of the present transaction.
-///
-/// # Errors
-/// The database cannot be read.
-pub async fn moment(client: &Client) -> Result<Moment> {
-    let select =
-        "SELECT pg_current_snapshot()::text, now(), pg_postmaster_start_time()::text || ' ' || oid::text
-                  FROM pg_database WHERE datname = current_database()";
-    let row = client.query_one(select, &[]).await?;
-    Ok(Moment { snapshot: row.try_get(0)?, at: row.try_get(1)?, server: row.try_get(2)? })
 }
 
 /// Rollups of a level (0: five minutes, 1: hours, 2: days) that were changed since a moment.

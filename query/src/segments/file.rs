@@ -3,12 +3,12 @@
 
 use crate::{
     error::{QueryError, Result},
-    tables::{SERIES_ID, Stored},
+    tables::{SERIES_ID, time_type},
 };
 use datafusion::arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array},
     compute::{concat_batches, take_record_batch},
-    datatypes::{Field, Int32Type, Schema, SchemaRef, TimestampNanosecondType},
+    datatypes::{Int32Type, SchemaRef, TimestampNanosecondType},
 };
 use parquet::{
     arrow::{
@@ -39,9 +39,13 @@ const RUN_ROWS: usize = 1_000_000;
 /// And bytes of them: a state is larger than a number.
 const RUN_BYTES: usize = 64 << 20;
 
+/// A file that is there as long as this is: whatever is left behind would fill the disk.
+#[derive(Debug)]
+struct OnDisk(PathBuf);
+
 /// What is written, until it is whole.
 pub struct Writer {
-    path: PathBuf,
+    disk: OnDisk,
     writer: ArrowWriter<File>,
     schema: SchemaRef,
     waiting: Vec<RecordBatch>,
@@ -49,11 +53,11 @@ pub struct Writer {
     bytes: usize,
 }
 
-/// A file that is whole, with its index in memory: some hundred bytes a block.
+/// A file that is whole, with its index in memory: some hundred bytes a block. It is opened for each block, as there are
+/// more segments than a process may have open; dropped, it leaves the disk.
 #[derive(Debug)]
 pub struct SegmentFile {
-    path: PathBuf,
-    file: Arc<File>,
+    disk: OnDisk,
     metadata: ArrowReaderMetadata,
     pub blocks: Vec<Block>,
     pub bytes: u64,
@@ -67,12 +71,6 @@ pub struct Block {
     pub series: (i32, i32),
     /// Nanoseconds; both ends included.
     pub times: (i64, i64),
-}
-
-/// The columns of a file as Arrow has them.
-pub fn schema(stored: &[Stored]) -> SchemaRef {
-    let fields = stored.iter().map(|stored| Field::new(stored.name, stored.kind.arrow(), true));
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 impl Writer {
@@ -90,13 +88,10 @@ impl Writer {
         let builder = WriterProperties::builder()
             .set_compression(Compression::LZ4_RAW)
             .set_max_row_group_row_count(Some(BLOCK_ROWS));
-        let times = schema
-            .fields()
-            .iter()
-            .filter(|field| field.name().ends_with("time") || field.name() == "received_at");
+        let times = schema.fields().iter().filter(|field| *field.data_type() == time_type());
         let properties = times.fold(builder, |builder, field| delta(builder, field.name())).build();
         let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(unwritten)?;
-        Ok(Self { path: path.to_owned(), writer, schema, waiting: Vec::new(), rows: 0, bytes: 0 })
+        Ok(Self { disk: OnDisk(path.to_owned()), writer, schema, waiting: Vec::new(), rows: 0, bytes: 0 })
     }
 
     /// Takes some rows; a run of them is sorted and written when it is full.
@@ -148,19 +143,19 @@ impl Writer {
     /// As [`Writer::write`].
     pub fn finish(mut self) -> Result<SegmentFile> {
         self.end_run()?;
-        self.writer.close().map_err(unwritten)?;
-        SegmentFile::open(&self.path)
+        let Self { disk, writer, .. } = self;
+        writer.close().map_err(unwritten)?;
+        SegmentFile::open(disk)
     }
 }
 
 impl SegmentFile {
-    fn open(path: &Path) -> Result<Self> {
-        let file = Arc::new(File::open(path).map_err(|error| disk(path, &error))?);
-        let reader = At(file.clone());
+    fn open(disk: OnDisk) -> Result<Self> {
+        let reader = At(disk.open()?);
         let bytes = reader.len();
         let metadata = ArrowReaderMetadata::load(&reader, ArrowReaderOptions::new()).map_err(unread)?;
         let schema = metadata.schema().clone();
-        let mut opened = Self { path: path.to_owned(), file, metadata, blocks: Vec::new(), bytes };
+        let mut opened = Self { disk, metadata, blocks: Vec::new(), bytes };
         let place = |name: &str| schema.index_of(name);
         let (series, time) = (place(SERIES_ID.name)?, place("time")?);
         for group in 0..opened.metadata.metadata().num_row_groups() {
@@ -190,7 +185,7 @@ impl SegmentFile {
     /// Some columns of a block, in the order of the file.
     fn rows(&self, block: usize, columns: &[usize]) -> Result<RecordBatch> {
         let builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(At(self.file.clone()), self.metadata.clone());
+            ParquetRecordBatchReaderBuilder::new_with_metadata(At(self.disk.open()?), self.metadata.clone());
         let mask = ProjectionMask::leaves(builder.parquet_schema(), columns.iter().copied());
         let mut reader = builder
             .with_row_groups(vec![block])
@@ -204,11 +199,18 @@ impl SegmentFile {
             Some(_) => Err(damaged("a block of too many rows")),
         }
     }
+}
 
-    /// Takes the file off the disk; who reads it reads on.
-    pub fn remove(&self) {
-        if let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!(%error, path = %self.path.display(), "a segment could not be removed");
+impl OnDisk {
+    fn open(&self) -> Result<Arc<File>> {
+        Ok(Arc::new(File::open(&self.0).map_err(|error| disk(&self.0, &error))?))
+    }
+}
+
+impl Drop for OnDisk {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.0) {
+            tracing::warn!(%error, path = %self.0.display(), "a segment could not be removed");
         }
     }
 }
@@ -318,7 +320,7 @@ mod tests {
             Arc::new(TimestampNanosecondArray::from(times).with_timezone("UTC")),
             Arc::new(Float64Array::from_iter_values((0..keys.len()).map(|at| at as f64))),
         ];
-        RecordBatch::try_new(schema(&stored), columns).unwrap()
+        RecordBatch::try_new(crate::copy::schema(&stored), columns).unwrap()
     }
 
     #[test]
@@ -353,9 +355,11 @@ mod tests {
         let rows = rows(&[(1, 1), (1, 2)]);
         let mut writer = Writer::create(&path, rows.schema()).unwrap();
         writer.write(rows).unwrap();
-        writer.finish().unwrap();
+        let file = writer.finish().unwrap();
         let whole = fs::read(&path).unwrap();
         fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-        assert!(SegmentFile::open(&path).is_err());
+        assert!(file.column(0, 0).is_err());
+        drop(file);
+        assert!(!path.exists(), "nothing is left behind");
     }
 }

@@ -2,23 +2,21 @@
 
 use super::{
     DAY_NS, Entry, Key, Segment, Segments, Touched,
-    changes::{self, Moment, Touch},
+    changes::{self, Touch},
     cutting, file, level, named, stored, touched,
 };
 use crate::{
-    copy::{Decoder, Step},
+    copy::{self, Reader},
     database::Snapshot,
     error::Result,
+    moment::Moment,
     provider::Tables,
     pushdown,
     scan::Select,
-    tables::{Dataset, Kind},
+    tables::Dataset,
 };
 use anyhow::{Context, ensure};
-use datafusion::arrow::{
-    array::{BooleanArray, RecordBatch},
-    compute::filter_record_batch,
-};
+use datafusion::arrow::{array::BooleanArray, compute::filter_record_batch};
 use std::{
     collections::BTreeSet,
     fs,
@@ -113,7 +111,7 @@ impl Segments {
             let dataset = named(name)?;
             let snapshot = tables.database.snapshot().await?;
             let client = snapshot.client()?;
-            let now = changes::moment(client).await?;
+            let now = Moment::of(client).await?;
             let floors = changes::floors(client, dataset).await?;
             let Some(known) = self.state().known.get(name).cloned() else { continue };
             let since = changes::since(client, level(dataset), &known).await?;
@@ -179,12 +177,12 @@ impl Segments {
 
     async fn draft(&self, key: Key, snapshot: &Snapshot) -> Result<Draft> {
         let dataset = named(key.dataset)?;
-        let moment = changes::moment(snapshot.client()?).await?;
+        let moment = Moment::of(snapshot.client()?).await?;
         let taken = Instant::now();
         let floors = changes::floors(snapshot.client()?, dataset).await?;
         let number = self.next_number();
         let path = self.folder.join(format!("{}-{number}.parquet", key.dataset));
-        let writer = file::Writer::create(&path, file::schema(&stored(dataset)))?;
+        let writer = file::Writer::create(&path, copy::schema(&stored(dataset)))?;
         let floors = cutting(&floors, &(key.day..key.day + DAY_NS));
         Ok(Draft { key, dataset, number, writer, moment, taken, floors })
     }
@@ -196,14 +194,13 @@ impl Segments {
         let segment = Arc::new(Segment { key, number, file, moment, taken, floors, merges });
         loop {
             let snapshot = tables.database.snapshot().await?;
-            let now = changes::moment(snapshot.client()?).await?;
+            let now = Moment::of(snapshot.client()?).await?;
             let touches = changes::since(snapshot.client()?, level(dataset), &segment.moment).await?;
             snapshot.finish().await?;
             let mut state = self.state();
             let known = state.known.entry(key.dataset).or_insert_with(|| now.clone());
             if known.server != now.server || known.server != segment.moment.server {
-                segment.file.remove(); // the next question asks again
-                return Ok(());
+                return Ok(()); // the next question asks again
             }
             // Others have learned of later changes, which would be missed here.
             if now.at < known.at {
@@ -215,9 +212,7 @@ impl Segments {
             };
             let touches = touches.into_iter().filter(in_reach).collect();
             let entry = Entry { segment, touches, used: Instant::now() };
-            if let Some(old) = state.segments.insert(key, entry) {
-                old.segment.file.remove();
-            }
+            state.segments.insert(key, entry);
             state.make_room(self.disk_bytes);
             return Ok(());
         }
@@ -249,18 +244,10 @@ impl Draft {
         let expressions: Vec<&str> = columns.iter().map(|column| column.sql).collect();
         let (expressions, order) = (expressions.join(", "), vec![(time, false)]);
         let select = Select { expressions, from: self.dataset.from, conditions, order, limit: None };
-        let kinds: Vec<Kind> = columns.iter().map(|column| column.kind).collect();
-        let mut decoder = Decoder::new(file::schema(&columns), &kinds);
-        let mut frames = snapshot.copy(&select.sql()).await?;
-        let mut take = |rows: Option<RecordBatch>| rows.map_or(Ok(()), |rows| self.writer.write(rows));
-        while let Some(frame) = frames.next().await? {
-            decoder.push(&frame);
-            while decoder.decode()? == Step::BatchReady {
-                take(decoder.next_batch()?)?;
-            }
+        let mut reader = Reader::new(snapshot.copy(&select.sql()).await?, &columns);
+        while let Some(rows) = reader.next().await? {
+            self.writer.write(rows)?;
         }
-        frames.finish().await?;
-        take(decoder.finish()?)?;
         self.writer.end_run()
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio_postgres::types::ToSql;
 use tracing::info;
 
-use super::{Connection, SHED, Writer, Written, sift::Sifted, source_name};
+use super::{Connection, SHED, Writer, Written, sift::Sifted, source_name, times};
 use crate::{
     faults::{self, Bug},
     model::{
@@ -65,7 +65,8 @@ impl Transaction<'_> {
         client.batch_execute(&lock::begin_shared()).await?;
         faults::point("writer.begun").await?;
         // Waits for a half-dead earlier attempt to end, one way or the other.
-        let claim = client.query_one(&self.connection.claim, &[&self.batch.id.0]).await?;
+        let times = times::ranges(readings.fresh.iter().map(|reading| reading.time));
+        let claim = client.query_one(&self.connection.claim, &[&self.batch.id.0, &times]).await?;
         let (claimed, registry_version): (bool, i64) = (claim.get(0), claim.get(1));
         if !claimed && !faults::planted(Bug::BlindRetry) {
             client.batch_execute("ROLLBACK").await?;
