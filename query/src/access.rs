@@ -24,8 +24,8 @@ const FILE_BYTES: u64 = 64 << 20;
 const WHAT_MAX: usize = 4096;
 /// What comes before the first line of all.
 const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-/// Longer than any line of ours.
-const LINE_BYTES_MAX: u64 = 64 << 10;
+/// Longer than most lines.
+const LINE_BYTES: u64 = 64 << 10;
 
 /// One line. A question has two: when it was let in, and when its answer ended.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -197,10 +197,12 @@ impl Writer {
     /// Gives the file a name with the number of its last line and begins the next.
     fn turn_over(&mut self) -> anyhow::Result<()> {
         self.file.sync_all()?;
-        fs::rename(&self.path, closed(&self.path, self.head.lines))?;
-        let file =
-            OpenOptions::new().read(true).append(true).create_new(true).mode(0o640).open(&self.path)?;
+        // The next one first: where it cannot be made, all is as before.
+        let next = self.path.with_extension("next");
+        let file = OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(&next)?;
         file.try_lock()?;
+        fs::rename(&self.path, closed(&self.path, self.head.lines))?;
+        fs::rename(&next, &self.path)?;
         (self.file, self.bytes) = (file, 0);
         Ok(())
     }
@@ -214,10 +216,14 @@ fn closed(path: &Path, last: u64) -> PathBuf {
 /// The head that the last whole line makes, and where it ends.
 fn last(file: &mut File, path: &Path) -> anyhow::Result<(Head, u64)> {
     let length = file.metadata()?.len();
-    let from = length.saturating_sub(2 * LINE_BYTES_MAX);
-    file.seek(SeekFrom::Start(from))?;
-    let mut tail = Vec::new();
-    file.read_to_end(&mut tail)?;
+    let (mut from, mut tail) = (length, Vec::new());
+    // Back to where the last whole line begins, however long it is.
+    while 0 < from && tail.iter().filter(|byte| **byte == b'\n').nth(1).is_none() {
+        from = from.saturating_sub(LINE_BYTES.max(length - from));
+        file.seek(SeekFrom::Start(from))?;
+        tail.clear();
+        file.read_to_end(&mut tail)?;
+    }
     let Some(end) = tail.iter().rposition(|byte| *byte == b'\n') else {
         ensure!(from == 0, "its last line has no end");
         return Ok((head_before(path)?, 0));

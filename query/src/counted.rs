@@ -1,6 +1,7 @@
 //! Rows that an operator keeps without saying so, counted as memory of the query: a window over a large table holds all
 //! of it.
 
+use crate::output;
 use datafusion::{
     common::tree_node::TreeNodeRecursion,
     error::{DataFusionError, Result},
@@ -70,7 +71,7 @@ impl ExecutionPlan for Counted {
         let reservation = MemoryConsumer::new("rows of a window").register(context.memory_pool());
         let rows = self.input.execute(partition, context)?;
         let counted = rows.and_then(move |batch| {
-            let counted = reservation.try_grow(batch.get_array_memory_size());
+            let counted = reservation.try_grow(output::bytes(&batch));
             async move { counted.map(|()| batch) }
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.input.schema(), counted)))

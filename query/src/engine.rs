@@ -28,7 +28,7 @@ use crate::{
 use answer::{Incoming, Logged, Room, ended, vanished};
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
-    common::tree_node::{Transformed, TreeNode},
+    common::tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     logical_expr::LogicalPlan,
     physical_plan::{ExecutionPlan, coop::CooperativeExec, execute_stream, replace_children_if_necessary},
     prelude::{SQLOptions, SessionContext},
@@ -52,8 +52,8 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::{Instant, timeout, timeout_at},
 };
-use tokio_util::sync::CancellationToken;
-use turns::Turns;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use turns::{Bounds, Turns};
 
 /// Planning and dropping a statement recurse as deep as it nests, not all of it guarded: 32 KiB for each operator that
 /// a statement may have. Only touched pages count.
@@ -85,6 +85,8 @@ pub struct Limits {
     /// Of one answer, unless it is an export.
     pub rows: u64,
     pub bytes: u64,
+    /// To the database, which running queries share: one for each table that a query reads.
+    pub connections: usize,
     /// Tails that are followed at once; half as many of one identity.
     pub tails: usize,
     /// How long a client may take nothing of an answer that waits for it.
@@ -137,7 +139,9 @@ struct Inner {
     limits: Limits,
     turns: Turns,
     tails: Turns,
-    planners: Semaphore,
+    planners: Turns,
+    /// To the database, for the tables that running queries read.
+    connections: Arc<Semaphore>,
     running: Mutex<HashMap<u64, Running>>,
     next: AtomicU64,
 }
@@ -181,13 +185,25 @@ impl Engine {
             policy,
             log,
             tables,
-            turns: Turns::new(limits),
-            tails: Turns::new(Limits {
-                concurrency: limits.tails,
-                concurrency_each: limits.tails.div_ceil(2),
-                ..limits
+            turns: Turns::new(Bounds {
+                what: "queries",
+                at_once: limits.concurrency,
+                each: limits.concurrency_each,
+                queue: limits.queue,
             }),
-            planners: Semaphore::new(PLANNERS),
+            tails: Turns::new(Bounds {
+                what: "tails",
+                at_once: limits.tails,
+                each: limits.tails.div_ceil(2),
+                queue: 0,
+            }),
+            planners: Turns::new(Bounds {
+                what: "statements to be planned",
+                at_once: PLANNERS,
+                each: PLANNERS / 2,
+                queue: limits.queue,
+            }),
+            connections: Arc::new(Semaphore::new(limits.connections)),
             limits,
             running: Mutex::new(HashMap::new()),
             next: AtomicU64::new(0),
@@ -203,7 +219,8 @@ impl Engine {
     /// The schema that `query` will answer with.
     pub async fn describe(&self, caller: &Caller, statement: Statement) -> Result<SchemaRef> {
         let caller = caller.clone();
-        self.on_workers(async move |inner| {
+        let asked = caller.clone();
+        self.on_workers(&asked, async move |inner| {
             let (context, plan) = inner.plan(&caller, &statement).await?;
             inner.describe(&context, &plan)
         })
@@ -217,7 +234,8 @@ impl Engine {
         text: String,
     ) -> Result<(SchemaRef, BTreeMap<usize, Option<datafusion::arrow::datatypes::DataType>>)> {
         let caller = caller.clone();
-        self.on_workers(async move |inner| {
+        let asked = caller.clone();
+        self.on_workers(&asked, async move |inner| {
             let (context, plan) = inner.plan_sql(&caller, &text).await?;
             let mut parameters = BTreeMap::new();
             for (name, kind) in plan.get_parameter_types()? {
@@ -314,24 +332,21 @@ impl Engine {
         &self.inner.limits
     }
 
-    /// Runs `work` on the engine's threads; a panic there becomes an error here.
-    async fn on_workers<T, F>(&self, work: impl FnOnce(Arc<Inner>) -> F) -> Result<T>
+    /// Plans on the engine's threads, when it is the caller's turn; a panic there becomes an error here. Dropped, it is
+    /// given up.
+    async fn on_workers<T, F>(&self, caller: &Caller, work: impl FnOnce(Arc<Inner>) -> F) -> Result<T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
         let deadline = Instant::now() + self.inner.limits.timeout;
-        let inner = self.inner.clone();
-        let work = work(self.inner.clone());
-        let timeout = inner.limits.timeout;
+        let turn = self.inner.planners.enter(caller, deadline).await?;
+        let (work, timeout) = (work(self.inner.clone()), self.inner.limits.timeout);
         let task = self.workers.spawn(async move {
-            let planned = async {
-                let _turn = inner.planners.acquire().await;
-                work.await
-            };
-            timeout_at(deadline, planned).await.unwrap_or_else(|_| Err(late(timeout)))
+            let _turn = turn;
+            timeout_at(deadline, work).await.unwrap_or_else(|_| Err(late(timeout)))
         });
-        match timeout_at(deadline + GRACE, task).await {
+        match timeout_at(deadline + GRACE, AbortOnDropHandle::new(task)).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(vanished()),
             Err(_) => Err(late(timeout)),
@@ -358,6 +373,7 @@ impl Inner {
             let (context, plan) = self.plan(&caller, &statement).await?;
             let schema = self.describe(&context, &plan)?;
             let plan = yielding(context.state().create_physical_plan(&plan).await?)?;
+            let _connections = self.connections(&plan).await?;
             let mut stream = execute_stream(plan, context.task_ctx())?;
             let _ = to_schema.send(schema.clone()); // a client that left is noticed below
             while let Some(batch) = stream.next().await {
@@ -409,6 +425,24 @@ impl Inner {
         read_only.verify_plan(&plan)?;
         growth::check(&plan)?;
         Ok((context, plan))
+    }
+
+    /// Connections for all that a plan reads, taken together: two queries that wait for each other's would wait for ever.
+    async fn connections(&self, plan: &Arc<dyn ExecutionPlan>) -> Result<OwnedSemaphorePermit> {
+        let mut reads = 0;
+        plan.apply(|node| {
+            reads += usize::from(node.children().is_empty());
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        if self.limits.connections < reads {
+            return Err(QueryError::Exhausted(format!(
+                "the statement reads tables {reads} times at once; {} are allowed (twice --query-concurrency): ask in several \
+                 statements",
+                self.limits.connections
+            )));
+        }
+        let wanted = self.connections.clone().acquire_many_owned(u32::try_from(reads).unwrap_or(u32::MAX));
+        wanted.await.map_err(|_| QueryError::Busy("the service is stopping".into()))
     }
 
     /// An error about a table that is not there, with the nearest name that is.

@@ -2,18 +2,18 @@
 
 use crate::{
     error::QueryError,
-    identity::{AuthError, Authenticator},
+    identity::{AuthError, Authenticator, Via},
     problem::Problem,
 };
 use axum::{
     extract::{Request, State},
-    http::{HeaderValue, header},
+    http::{HeaderValue, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 use tonic::{Code, Status};
 
 /// Who is at the other end of a connection, as far as TLS tells.
@@ -39,18 +39,38 @@ pub async fn enter(
     let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
     let certificate = peer.certificate.as_ref().map(<[u8; 32]>::as_slice);
     match authenticator.authenticate(header.as_deref(), certificate, Timestamp::now()).await {
+        Ok(identity) if identity.via == Via::Open && !is_local(&request) => refused(&request, elsewhere()),
         Ok(identity) => {
             request.extensions_mut().insert(identity);
             next.run(request).await
         }
-        Err(error) => {
-            let error = refusal(error);
-            match is_grpc(&request) {
-                true => Status::from(error).into_http(),
-                false => Problem::from(error).into_response(),
-            }
-        }
+        Err(error) => refused(&request, refusal(error)),
     }
+}
+
+fn refused(request: &Request, error: QueryError) -> Response {
+    match is_grpc(request) {
+        true => Status::from(error).into_http(),
+        false => Problem::from(error).into_response(),
+    }
+}
+
+/// Whether the caller names this machine as such: a page from elsewhere makes a browser call it by another name.
+fn is_local(request: &Request) -> bool {
+    let header = || request.headers().get(header::HOST)?.to_str().ok()?.parse().ok();
+    let authority: Option<Authority> = request.uri().authority().cloned().or_else(header);
+    let Some(authority) = authority else {
+        return !request.headers().contains_key(header::HOST); // as no browser calls
+    };
+    let host = authority.host().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn elsewhere() -> QueryError {
+    QueryError::Denied(
+        "without logins only localhost and 127.0.0.1 are answered: call it so, or give --tokens, with which any name will do"
+            .into(),
+    )
 }
 
 /// How the library begins to speak of messages that it cannot read.
@@ -80,4 +100,30 @@ fn refusal(error: AuthError) -> QueryError {
 fn is_grpc(request: &Request) -> bool {
     let kind = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+
+    #[test]
+    fn only_this_machine_is_called_local() {
+        let request = |uri: &str, host: Option<&str>| {
+            let mut request = Request::builder().uri(uri);
+            if let Some(host) = host {
+                request = request.header("host", host);
+            }
+            is_local(&request.body(Body::empty()).unwrap())
+        };
+        for local in ["localhost", "localhost:8815", "127.0.0.1:1", "[::1]:8815"] {
+            assert!(request("/", Some(local)) && request(&format!("http://{local}/"), None), "{local}");
+        }
+        for other in
+            ["city.example", "localhost.city.example:8815", "127.0.0.1.city.example", "10.0.0.1", "a b"]
+        {
+            assert!(!request("/", Some(other)), "{other}");
+        }
+        assert!(!request("http://city.example/", Some("localhost")) && request("/", None));
+    }
 }

@@ -134,6 +134,8 @@ impl FlightSql {
         command: CommandPreparedStatementQuery,
         stream: PeekableFlightDataStream,
     ) -> std::result::Result<DoPutPreparedStatementResult, Status> {
+        let handle = &command.prepared_statement_handle;
+        self.prepared.get(&caller.owner, handle, Instant::now())?; // before anything is read for it
         let row = prepared::row(stream.map_err(FlightError::from)).await?;
         self.prepared.bind(&caller.owner, &command.prepared_statement_handle, row, Instant::now())?;
         Ok(DoPutPreparedStatementResult {

@@ -3,8 +3,14 @@
 
 use crate::error::{QueryError, Result};
 use datafusion::{
-    common::DFSchema,
-    logical_expr::{Expr, LogicalPlan, Operator},
+    common::{
+        DFSchema,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
+    logical_expr::{
+        Distinct, Expr, LogicalPlan, Operator,
+        expr::{AggregateFunction, Exists, InSubquery, ScalarFunction},
+    },
     scalar::ScalarValue,
 };
 
@@ -12,6 +18,8 @@ use datafusion::{
 const FIXED_MAX: u64 = 16 << 10;
 /// And how often the text of a column may be in it.
 const TIMES_MAX: u64 = 64;
+/// Of all columns of a row: a batch has 8192 of them.
+const ROW_MAX: u64 = 32 << 10;
 
 /// A bound of a text's length: bytes, and how often the longest text of a table fits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,11 +82,13 @@ fn sizes(plan: &LogicalPlan) -> Result<Vec<Size>> {
     let expressions = plan.expressions().iter().map(size).collect::<Result<Vec<_>>>()?;
     let width = plan.schema().fields().len();
     let mut yielded = match plan {
-        LogicalPlan::Projection(projection) => projection.expr.iter().map(size).collect::<Result<_>>()?,
-        LogicalPlan::Aggregate(_) => expressions,
+        LogicalPlan::Projection(projection) => {
+            row(projection.expr.iter().map(size).collect::<Result<_>>()?)?
+        }
+        LogicalPlan::Aggregate(_) => row(expressions)?,
         LogicalPlan::Window(window) => {
             let more = window.window_expr.iter().map(size).collect::<Result<Vec<_>>>()?;
-            [all, more].concat()
+            row([all, more].concat())?
         }
         LogicalPlan::Values(values) => {
             values.values.iter().try_fold(vec![Size::default(); width], |most, row| {
@@ -98,18 +108,43 @@ fn sizes(plan: &LogicalPlan) -> Result<Vec<Size>> {
             }
             widest(&of_inputs, width)
         }
+        LogicalPlan::Distinct(Distinct::On(distinct)) => {
+            distinct.select_expr.iter().map(size).collect::<Result<_>>()?
+        }
         LogicalPlan::Filter(_)
         | LogicalPlan::Sort(_)
         | LogicalPlan::Limit(_)
-        | LogicalPlan::Distinct(_)
+        | LogicalPlan::Distinct(Distinct::All(_))
         | LogicalPlan::Repartition(_)
         | LogicalPlan::Subquery(_)
         | LogicalPlan::SubqueryAlias(_)
         | LogicalPlan::Join(_) => all,
-        _ => Vec::new(),
+        LogicalPlan::TableScan(_) => vec![COLUMN; width],
+        // One row, or some that tell of the plan.
+        LogicalPlan::EmptyRelation(_)
+        | LogicalPlan::Explain(_)
+        | LogicalPlan::Analyze(_)
+        | LogicalPlan::DescribeTable(_) => vec![NUMBER; width],
+        // What takes lists apart, and whatever else there may be.
+        _ => vec![ENDLESS; width],
     };
+    // Of a join that yields one side, or with a mark.
     yielded.resize(width, COLUMN);
     Ok(yielded)
+}
+
+/// # Errors
+/// A row that would be too long many times over.
+fn row(sizes: Vec<Size>) -> Result<Vec<Size>> {
+    // What a group gathered is counted as its memory.
+    let fixed = sizes.iter().filter(|size| **size != ENDLESS).map(|size| size.fixed);
+    let fixed = fixed.fold(0, u64::saturating_add);
+    if ROW_MAX < fixed {
+        return Err(QueryError::Exhausted(format!(
+            "rows with {fixed} B of the statement's own text; {ROW_MAX} B are allowed: leave the texts out"
+        )));
+    }
+    Ok(sizes)
 }
 
 fn widest(inputs: &[Vec<Size>], width: usize) -> Vec<Size> {
@@ -120,79 +155,66 @@ fn widest(inputs: &[Vec<Size>], width: usize) -> Vec<Size> {
 }
 
 fn size(expr: &Expr, schema: &DFSchema, inputs: &[Size]) -> Result<Size> {
-    let of = |expr: &Expr| size(expr, schema, inputs);
-    let sum = |exprs: &[Expr]| {
-        exprs.iter().try_fold(Size::default(), |sum, expr| Ok::<_, QueryError>(sum.and(of(expr)?)))
-    };
+    // Of everything in it, also of what no text comes from: it is made all the same. Each once, as they nest deeply.
+    let mut parts: Vec<Size> = Vec::new();
+    expr.apply_children(|child| {
+        parts.push(size(child, schema, inputs)?);
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let within = parts.iter().fold(Size::default(), |all, part| all.and(*part));
     Ok(match expr {
         Expr::Column(column) => {
             schema.maybe_index_of_column(column).and_then(|at| inputs.get(at)).copied().unwrap_or(COLUMN)
         }
         Expr::Literal(value, _) => literal(value),
-        Expr::Alias(alias) => of(&alias.expr)?,
-        Expr::Cast(cast) => of(&cast.expr)?.or(NUMBER),
-        Expr::TryCast(cast) => of(&cast.expr)?.or(NUMBER),
-        Expr::BinaryExpr(binary) => {
-            let both = of(&binary.left)?.and(of(&binary.right)?);
-            match binary.op {
-                Operator::StringConcat => both.checked("||")?,
-                _ => NUMBER,
-            }
+        Expr::Alias(_) => within,
+        Expr::BinaryExpr(binary) if binary.op == Operator::StringConcat => within.checked("||")?,
+        Expr::ScalarFunction(call) => made(call, &parts, within)?,
+        Expr::AggregateFunction(AggregateFunction { func, .. })
+            if ["string_agg", "array_agg"].contains(&func.name()) =>
+        {
+            ENDLESS
         }
-        Expr::ScalarFunction(call) => {
-            let all = sum(&call.args)?;
-            let count = |at: usize| call.args.get(at).and_then(number);
-            match call.name() {
-                name @ "repeat" => match count(1) {
-                    Some(count) => call.args.first().map_or(Ok(NUMBER), of)?.repeated(count).checked(name)?,
-                    None => return Err(unbounded(name)),
-                },
-                name @ ("lpad" | "rpad") => match count(1) {
-                    // Letters, of at most four bytes.
-                    Some(count) => {
-                        all.and(Size { fixed: count.saturating_mul(4), times: 0 }).checked(name)?
-                    }
-                    None => return Err(unbounded(name)),
-                },
-                name @ "replace" => {
-                    let by = call.args.get(2).map_or(Ok(NUMBER), of)?;
-                    let longer = by.fixed.saturating_add(by.times.saturating_mul(TIMES_MAX)).max(1);
-                    all.repeated(longer.min(TIMES_MAX + 1)).checked(name)?
-                }
-                name @ ("concat" | "concat_ws") => {
-                    all.repeated(1 + u64::from(name == "concat_ws")).checked(name)?
-                }
-                name @ ("encode" | "translate" | "to_hex") => all.repeated(4).checked(name)?,
-                _ => all.or(NUMBER),
-            }
-        }
-        Expr::AggregateFunction(call) => {
-            let all = sum(&call.params.args)?;
-            match call.func.name() {
-                "string_agg" | "array_agg" => ENDLESS,
-                _ => all.or(NUMBER),
-            }
-        }
-        Expr::WindowFunction(call) => {
-            let all = sum(&call.params.args)?;
-            if call.fun.name() == "string_agg" { ENDLESS } else { all.or(NUMBER) }
-        }
-        Expr::Case(case) => {
-            let when = case.when_then_expr.iter().map(|(_, then)| then.as_ref());
-            when.chain(case.else_expr.as_deref())
-                .try_fold(Size::default(), |most, expr| Ok::<_, QueryError>(most.or(of(expr)?)))?
+        Expr::WindowFunction(call) if ["string_agg", "array_agg"].contains(&call.fun.name()) => ENDLESS,
+        // One of its parts.
+        Expr::Case(_) => parts.iter().fold(NUMBER, |most, part| most.or(*part)),
+        Expr::AggregateFunction(_) | Expr::WindowFunction(_) | Expr::Cast(_) | Expr::TryCast(_) => {
+            within.or(NUMBER)
         }
         Expr::ScalarSubquery(query) => sizes(&query.subquery)?.first().copied().unwrap_or(COLUMN),
-        Expr::InSubquery(query) => {
-            sizes(&query.subquery.subquery)?;
+        Expr::InSubquery(InSubquery { subquery, .. }) | Expr::Exists(Exists { subquery, .. }) => {
+            sizes(&subquery.subquery)?;
             NUMBER
         }
-        Expr::Exists(query) => {
-            sizes(&query.subquery.subquery)?;
-            NUMBER
-        }
-        _ => COLUMN,
+        // Numbers and verdicts.
+        _ => NUMBER,
     })
+}
+
+/// What a function makes of its arguments.
+fn made(call: &ScalarFunction, args: &[Size], within: Size) -> Result<Size> {
+    let count = |at: usize| call.args.get(at).and_then(number);
+    let of = |at: usize| args.get(at).copied().unwrap_or(NUMBER);
+    match call.name() {
+        name @ "repeat" => match count(1) {
+            Some(count) => of(0).repeated(count).checked(name),
+            None => Err(unbounded(name)),
+        },
+        name @ ("lpad" | "rpad") => match count(1) {
+            // Letters, of at most four bytes.
+            Some(count) => within.and(Size { fixed: count.saturating_mul(4), times: 0 }).checked(name),
+            None => Err(unbounded(name)),
+        },
+        name @ "replace" => {
+            let longer = of(2).fixed.saturating_add(of(2).times.saturating_mul(TIMES_MAX)).max(1);
+            within.repeated(longer.min(TIMES_MAX + 1)).checked(name)
+        }
+        name @ "concat" => within.checked(name),
+        // The first stands between all others.
+        name @ "concat_ws" => within.and(of(0).repeated(args.len() as u64)).checked(name),
+        name @ ("encode" | "translate" | "to_hex") => within.repeated(4).checked(name),
+        _ => Ok(within.or(NUMBER)),
+    }
 }
 
 fn literal(value: &ScalarValue) -> Size {
@@ -221,4 +243,71 @@ fn number(expr: &Expr) -> Option<u64> {
 
 fn unbounded(name: &str) -> QueryError {
     QueryError::Exhausted(format!("{name} takes its length as a number, not as a column or a formula"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::{
+        arrow::datatypes::{DataType, Field, Schema},
+        datasource::empty::EmptyTable,
+        prelude::SessionContext,
+    };
+    use std::sync::Arc;
+
+    fn judged(sql: &str) -> Result<()> {
+        let context = SessionContext::new();
+        let fields = vec![Field::new("s", DataType::Utf8, true), Field::new("n", DataType::Int64, true)];
+        let table = EmptyTable::new(Arc::new(Schema::new(fields)));
+        context.register_table("t", Arc::new(table)).unwrap();
+        let plan = futures::executor::block_on(context.state().create_logical_plan(sql)).unwrap();
+        check(&plan)
+    }
+
+    #[test]
+    fn a_text_is_found_wherever_it_is_made() {
+        let long = "repeat(arrow_cast('x', 'LargeUtf8'), 9000000000000)";
+        let nested =
+            (0..5).fold("'x'".to_owned(), |within, _| format!("concat_ws({within}{})", ", ''".repeat(1000)));
+        let literal = "x".repeat(40_000);
+        for wrong in [
+            format!("SELECT {long} IS NULL"),
+            format!("SELECT 'a' LIKE {long}"),
+            format!("SELECT CASE WHEN {long} = 'x' THEN 1 END"),
+            format!("SELECT count(*) FILTER (WHERE {long} = 'x') FROM t"),
+            format!("SELECT sum(n) OVER (ORDER BY {long}) FROM t"),
+            format!("SELECT n FROM t WHERE 'a' BETWEEN {long} AND 'b'"),
+            format!("SELECT n FROM t WHERE {long} IN (SELECT s FROM t)"),
+            format!("SELECT count(*) FROM t GROUP BY ROLLUP({long})"),
+            format!("SELECT {nested}"),
+            format!("SELECT '{literal}' FROM t"),
+            format!("SELECT DISTINCT ON (n) n, {} FROM t", ["s"; 70].join(" || ")),
+            format!("SELECT x || {} FROM (SELECT unnest(array_agg(s)) AS x FROM t)", ["s"; 10].join(" || ")),
+        ] {
+            assert!(judged(&wrong).is_err(), "{wrong:.120}");
+        }
+    }
+
+    #[test]
+    fn what_people_ask_for_is_left_alone() {
+        for right in [
+            "SELECT s || ' ' || s, upper(s), n * 2 FROM t WHERE s LIKE 'a%' ORDER BY s".to_owned(),
+            "SELECT concat_ws(', ', s, s, 'x') FROM t GROUP BY s".to_owned(),
+            "SELECT string_agg(s, ', '), array_agg(s), string_agg(s, ';') FROM t".to_owned(),
+            "SELECT unnest(array_agg(s)) FROM t".to_owned(),
+            "SELECT lpad(CAST(n AS text), 5, '0') FROM t".to_owned(),
+            format!("SELECT CASE {} END FROM t", "WHEN s = 'a' THEN 'something' ".repeat(200)),
+            format!(
+                "SELECT {} FROM t",
+                ["n + 1"; 200]
+                    .iter()
+                    .enumerate()
+                    .map(|(i, e)| format!("{e} AS c{i}"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+        ] {
+            assert!(judged(&right).is_ok(), "{right:.120}: {:?}", judged(&right));
+        }
+    }
 }

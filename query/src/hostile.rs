@@ -57,6 +57,7 @@ pub fn limits() -> Limits {
         rows: 1_000_000,
         bytes: 1 << 30,
         tails: 2,
+        connections: 4,
         stall: timeout,
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     flight::Flight,
     identity::Authenticator,
     pages,
+    prompt::Prompt,
     tls::Tls,
 };
 use anyhow::Context;
@@ -138,7 +139,10 @@ async fn connection(
         .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE);
-    let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let serving = builder.serve_connection(
+        TokioIo::new(Prompt::within(HEADER_TIMEOUT, stream)),
+        TowerToHyperService::new(router),
+    );
     tokio::pin!(serving);
     let result = tokio::select! {
         result = serving.as_mut() => result,

@@ -40,6 +40,7 @@ mod policy;
 mod prepared;
 mod present;
 mod problem;
+mod prompt;
 mod provider;
 mod pushdown;
 mod scan;
@@ -132,10 +133,11 @@ pub struct Handle {
     pub finished: JoinHandle<anyhow::Result<()>>,
 }
 
-/// Database connections for one running query: joins read several tables at once.
+/// Database connections for each of the running queries: joins read several tables at once.
 const CONNECTIONS_EACH: usize = 2;
-/// And for health checks, the dictionary of series, and segments in the making.
-const CONNECTIONS_BESIDE: usize = 4;
+/// And for plans in the making (4), the feed of what comes (3), tails that catch up (2), segments in the making (2), and
+/// health checks.
+const CONNECTIONS_BESIDE: usize = 12;
 const QUEUE_EACH: usize = 4;
 
 /// Starts the service; it answers when this returns.
@@ -159,10 +161,11 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         queue: config.query_concurrency * QUEUE_EACH,
         rows: config.query_rows,
         bytes: config.query_bytes,
+        connections: config.query_concurrency * CONNECTIONS_EACH,
         tails: config.query_tails,
         stall: config.query_stall,
     };
-    let connections = config.query_concurrency * CONNECTIONS_EACH + CONNECTIONS_BESIDE;
+    let connections = limits.connections + CONNECTIONS_BESIDE;
     let database = database::Database::open(&config.database_url, connections, config.query_timeout)
         .await
         .context("open the database for queries")?;

@@ -27,7 +27,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
-use tokio::sync::{MutexGuard, broadcast};
+use tokio::sync::{MutexGuard, Semaphore, broadcast};
 
 /// Between two looks while somebody follows; a look may take a quarter of the time.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -37,6 +37,8 @@ const KEEP_EVERY: Duration = Duration::from_secs(1);
 const KEPT_FOR: Duration = Duration::from_secs(300);
 /// News that the slowest tail may be behind before it reads them from the database itself.
 const NEWS_AHEAD: usize = 32;
+/// Tails that read from the database at once.
+const CATCHING_UP: usize = 2;
 /// Readings of one look: at 40 bytes each. What is more came while nobody looked, or faster than anybody can look at.
 const ROWS_MAX: usize = 1_000_000;
 
@@ -46,6 +48,8 @@ pub struct Feed {
     events: broadcast::Sender<Arc<Event>>,
     /// When the newest values were asked for.
     asked: Mutex<Option<Instant>>,
+    /// Tails that read what they missed: each holds a connection while its client takes it.
+    catching_up: Semaphore,
 }
 
 #[derive(Debug, Default)]
@@ -75,7 +79,12 @@ struct News {
 impl Default for Feed {
     fn default() -> Self {
         let (events, _) = broadcast::channel(NEWS_AHEAD);
-        Self { state: tokio::sync::Mutex::default(), events, asked: Mutex::default() }
+        Self {
+            state: tokio::sync::Mutex::default(),
+            events,
+            asked: Mutex::default(),
+            catching_up: Semaphore::new(CATCHING_UP),
+        }
     }
 }
 

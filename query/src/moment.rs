@@ -13,7 +13,8 @@ pub struct Moment {
     pub at: Timestamp,
     /// A server that was restarted may be another one, or an older copy of it.
     pub server: String,
-    /// The database, its cluster and its timeline: they stay over a restart.
+    /// The database, its cluster and its timeline, which stay over a restart; and a table that is another file after a
+    /// restore in its place.
     pub lineage: String,
 }
 
@@ -24,7 +25,7 @@ impl Moment {
     /// The database cannot be read.
     pub async fn of(client: &Client) -> Result<Self> {
         let select = "SELECT pg_current_snapshot()::text, now(), pg_postmaster_start_time()::text,
-                             concat_ws('.', system_identifier, timeline_id, oid)
+                             concat_ws('.', system_identifier, timeline_id, oid, pg_relation_filenode('revision'))
                       FROM pg_database, pg_control_system(), pg_control_checkpoint()
                       WHERE datname = current_database()";
         let row = client.query_one(select, &[]).await?;

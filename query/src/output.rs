@@ -5,8 +5,8 @@ use crate::{
     tables::time_type,
 };
 use datafusion::arrow::{
-    array::{Array, RecordBatch, RecordBatchOptions},
-    compute::{CastOptions, cast_with_options},
+    array::{Array, RecordBatch, RecordBatchOptions, UInt64Array},
+    compute::{CastOptions, cast_with_options, take_record_batch},
     datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef},
     util::display::FormatOptions,
 };
@@ -92,6 +92,12 @@ pub fn pieces(batch: RecordBatch) -> Vec<RecordBatch> {
 }
 
 /// Bytes of the rows of a batch, without what its buffers hold besides.
+/// The same rows in memory of their own.
+pub fn compact(rows: &RecordBatch) -> Result<RecordBatch> {
+    let indices = UInt64Array::from_iter_values(0..rows.num_rows() as u64);
+    Ok(take_record_batch(rows, &indices)?)
+}
+
 pub fn bytes(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
 }

@@ -7,6 +7,7 @@ use crate::{
     tables::Dataset,
 };
 use anyhow::{Context, bail, ensure};
+use processor::{measure::Width, model::bucket::HOUR};
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,6 +23,9 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 pub const OPERATOR: &str = "operator";
 /// Whoever it may be: never sees what is personal, whatever a file says.
 pub const PUBLIC: &str = "public";
+
+/// Of local days, when clocks are put forward.
+const SHORTEST_DAY: i64 = 23 * HOUR;
 
 /// Columns that tell of one reading, or of its moment: hidden where only wider steps of time are shown.
 const OF_ONE_READING: [&str; 5] = ["first", "first_time", "last", "last_time", "state"];
@@ -226,14 +230,20 @@ impl Rules {
     }
 
     /// # Errors
-    /// A step of time that is finer than the role sees.
-    pub fn check_width(&self, width_s: u32) -> Result<()> {
-        match width_s < self.width_s {
-            true => Err(QueryError::Denied(format!(
-                "role {} sees steps of {} s or more: ask for wider ones",
+    /// A step of time that is finer than the role sees; or that is not so many of its steps, as the difference of two such
+    /// steps would be finer.
+    pub fn check_width(&self, width: Width) -> Result<()> {
+        let finest = i64::from(self.width_s) * 1_000_000;
+        let fits = match width {
+            Width::Micros(micros) => finest == 0 || 0 < micros && micros % finest == 0,
+            Width::Days => finest <= SHORTEST_DAY,
+        };
+        match fits {
+            true => Ok(()),
+            false => Err(QueryError::Denied(format!(
+                "role {} sees steps of {} s, or of a multiple: ask for such",
                 self.role, self.width_s
             ))),
-            false => Ok(()),
         }
     }
 
@@ -342,7 +352,9 @@ mod tests {
         for column in OF_ONE_READING {
             assert!(!rules.shows_column("rollup_1h", column), "{column}");
         }
-        assert!(rules.check_width(900).is_err() && rules.check_width(3600).is_ok());
+        assert!([900, 3660].iter().all(|s| rules.check_width(Width::Micros(s * 1_000_000)).is_err()));
+        let hours = |hours: i64| rules.check_width(Width::Micros(hours * HOUR));
+        assert!(hours(1).is_ok() && hours(3).is_ok() && rules.check_width(Width::Days).is_ok());
     }
 
     #[test]

@@ -5,7 +5,10 @@ use crate::{
     ticket::new_id,
 };
 use arrow_flight::{FlightData, decode::FlightRecordBatchStream, error::FlightError};
-use datafusion::{arrow::array::RecordBatch, scalar::ScalarValue};
+use datafusion::{
+    arrow::{array::RecordBatch, ipc::root_as_message},
+    scalar::ScalarValue,
+};
 use futures::{FutureExt, Stream, StreamExt};
 use processor::faults::{Bug, planted};
 use std::{
@@ -109,8 +112,57 @@ impl Prepared {
     }
 }
 
+/// Of the messages with parameters of one statement: a row, and dictionaries of its texts.
+const PARAMETER_BYTES_MAX: usize = 4 << 20;
+/// For a client that begins to send parameters.
+const PARAMETER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Refuses what would take more memory than it is long: the reader believes the length that compressed data say of
+/// themselves. Also too much of it.
+fn bounded(
+    data: impl Stream<Item = std::result::Result<FlightData, FlightError>> + Send + 'static,
+) -> impl Stream<Item = std::result::Result<FlightData, FlightError>> + Send + 'static {
+    let mut left = PARAMETER_BYTES_MAX;
+    data.map(move |message| {
+        let message = message?;
+        let refuse = |error: QueryError| Err(FlightError::Tonic(Box::new(error.into())));
+        // Each message counts, also an empty one.
+        let bytes = message.data_header.len() + message.data_body.len() + 1024;
+        match left.checked_sub(bytes) {
+            Some(rest) => left = rest,
+            None => {
+                let text = format!("more than {PARAMETER_BYTES_MAX} B of parameters; bind one row");
+                return refuse(QueryError::Exhausted(text));
+            }
+        }
+        match is_compressed(&message.data_header) {
+            true => {
+                refuse(QueryError::Invalid("compressed parameters are not taken: send them plain".into()))
+            }
+            false => Ok(message),
+        }
+    })
+}
+
+fn is_compressed(header: &[u8]) -> bool {
+    let Ok(message) = root_as_message(header) else { return false }; // its reader says what is wrong
+    let rows = message.header_as_record_batch();
+    let rows = rows.or_else(|| message.header_as_dictionary_batch()?.data());
+    rows.is_some_and(|rows| rows.compression().is_some())
+}
+
 /// The one row of parameters that a client streams.
+///
+/// # Errors
+/// It is not to be had, not a row, or takes too long.
 pub async fn row(
+    data: impl Stream<Item = std::result::Result<FlightData, FlightError>> + Send + 'static,
+) -> std::result::Result<Vec<ScalarValue>, Status> {
+    let late = |_| QueryError::Deadline(format!("no row of parameters within {PARAMETER_TIMEOUT:?}"));
+    tokio::time::timeout(PARAMETER_TIMEOUT, read_row(bounded(data))).await.map_err(late)?
+}
+
+async fn read_row(
     data: impl Stream<Item = std::result::Result<FlightData, FlightError>> + Send + 'static,
 ) -> std::result::Result<Vec<ScalarValue>, Status> {
     let invalid = |text: &str| Status::from(QueryError::Invalid(text.into()));

@@ -130,7 +130,7 @@ impl Presentation {
             Judged::Sensor(at) => {
                 let names = rows.column(at).as_string::<i32>();
                 let sees =
-                    |name: Option<&str>| name.is_none_or(|name| self.rules.sees(series.traits_of(name)));
+                    |name: Option<&str>| name.is_some_and(|name| self.rules.sees(series.traits_of(name)));
                 Some(names.iter().map(|name| Some(sees(name))).collect())
             }
             Judged::Zone(at) => {

@@ -130,7 +130,17 @@ impl TableProvider for PostgresTable {
         };
         let mut extents = filters.iter().map(|filter| pushdown::extent(self.dataset, filter, &series));
         let extent = extents.try_fold(Extent::ALL, |all, one| Some(all.and(one?)));
-        let scan = Scan::new(self.dataset, presentation, select, extent, self.tables.clone());
+        // A plan tells how many series it reads: of those that are seen.
+        let mut seen = series.len();
+        let mut extent = extent;
+        if !self.rules.sees_all() {
+            let sight = series.sight(&self.rules);
+            seen = sight.ids().count();
+            if let Some(ids) = extent.as_mut().and_then(|extent| extent.ids.as_mut()) {
+                ids.retain(|id| series.position(*id).is_some_and(|at| sight.sees(at)));
+            }
+        }
+        let scan = Scan::new(self.dataset, presentation, select, extent, seen, self.tables.clone());
         Ok(Arc::new(scan.limited(limit)))
     }
 }

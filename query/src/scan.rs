@@ -64,6 +64,8 @@ pub struct Scan {
     select: Select,
     /// What is asked for, where that is no more than times and series.
     extent: Option<Extent>,
+    /// Series that are seen.
+    seen: usize,
     tables: Arc<Tables>,
     properties: Arc<PlanProperties>,
 }
@@ -93,10 +95,11 @@ impl Scan {
         presentation: Presentation,
         select: Select,
         extent: Option<Extent>,
+        seen: usize,
         tables: Arc<Tables>,
     ) -> Self {
         let properties = properties(presentation.schema(), None);
-        Self { dataset, presentation, select, extent, tables, properties }
+        Self { dataset, presentation, select, extent, seen, tables, properties }
     }
 
     /// The scan with at most so many rows; PostgreSQL may only count where none is left out here.
@@ -132,21 +135,20 @@ impl Scan {
     }
 
     async fn read(self, to: Sender<EngineResult<RecordBatch>>) -> Result<()> {
-        let series = self.tables.dictionary.newest();
         match (&self.extent, &self.tables.segments) {
             (Some(extent), Some(segments)) if self.takes_segments() => {
-                self.read_covered(extent, segments, series, &to).await
+                self.read_covered(extent, segments, &to).await
             }
             _ => {
                 let frames = self.tables.database.copy(&self.select.sql()).await?;
-                self.forward(frames, series, &to).await
+                self.forward(frames, self.tables.dictionary.newest(), &to).await
             }
         }
     }
 
     /// How many rows there may be: a guess.
     fn rows(&self) -> usize {
-        let all = self.tables.dictionary.newest().len();
+        let all = self.seen;
         let series = self.extent.as_ref().and_then(|extent| extent.ids.as_ref()).map_or(all, Vec::len);
         let rows = match self.dataset.grain_s {
             None => all,
@@ -173,12 +175,12 @@ impl Scan {
         &self,
         extent: &Extent,
         segments: &Segments,
-        mut series: Arc<Series>,
         to: &Sender<EngineResult<RecordBatch>>,
     ) -> Result<()> {
         let mut left = self.select.limit.unwrap_or(usize::MAX);
-        let Cover { segments: covered, rest, snapshot } =
-            segments.cover(self.dataset, extent.times, &self.tables.database, &series).await?;
+        let Tables { database, dictionary, .. } = &*self.tables;
+        let Cover { segments: covered, rest, snapshot, mut series } =
+            segments.cover(self.dataset, extent.times, database, dictionary).await?;
         let others = rest.iter().map(|times| pushdown::within(self.dataset, times));
         let touched = covered.iter().flat_map(|(_, touched)| touched).map(|one| one.condition(self.dataset));
         let others: Vec<String> = others.chain(touched).collect();

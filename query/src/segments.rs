@@ -11,6 +11,7 @@
 mod changes;
 mod file;
 mod tend;
+mod touched;
 
 pub use tend::tend;
 
@@ -19,8 +20,8 @@ use crate::{
     database::{Database, Snapshot},
     error::{QueryError, Result},
     moment::Moment,
-    pushdown,
-    series::Series,
+    output,
+    series::{Dictionary, Series},
     tables::{Dataset, SERIES_ID, Stored, Subject},
 };
 pub use changes::nanos;
@@ -30,11 +31,12 @@ use datafusion::arrow::{
     compute::filter_record_batch,
     datatypes::{Int32Type, TimestampNanosecondType},
 };
-use file::{Block, SegmentFile};
+use file::SegmentFile;
 use jiff::Timestamp;
 use moka::sync::Cache;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    fs::File,
     ops::Range,
     path::{Path, PathBuf},
     sync::{
@@ -44,8 +46,8 @@ use std::{
     time::Instant,
 };
 use tokio::sync::mpsc;
+use touched::{DAY_NS, Touched, Touching};
 
-pub const DAY_NS: i64 = 86_400_000_000_000;
 /// A day is left to the database until it is over for so long: most late readings have come then.
 const SETTLES_NS: i64 = 3_600_000_000_000;
 /// Days that one question may ask to be made.
@@ -71,6 +73,8 @@ pub struct Segments {
     state: Mutex<State>,
     wanted: mpsc::Sender<Key>,
     numbers: AtomicU64,
+    /// Locked as long as this is.
+    _mark: File,
 }
 
 /// One column of one block of one segment.
@@ -108,17 +112,10 @@ pub struct Segment {
     taken: Instant,
     /// The floors that cut this day, when it was made.
     floors: Vec<Floor>,
+    /// Nanoseconds of the longest interval that a series had then.
+    longest: i64,
     /// How often it was merged since it was made of the database alone.
     merges: u32,
-}
-
-/// Rows that are left out of a segment and read from the database.
-#[derive(Clone, Debug)]
-pub struct Touched {
-    /// Of these series; none: of all.
-    ids: Option<BTreeSet<i32>>,
-    /// Nanoseconds; both ends are included.
-    times: (i64, i64),
 }
 
 /// What a scan reads: in the end each row once.
@@ -129,6 +126,8 @@ pub struct Cover {
     pub rest: Vec<Range<i64>>,
     /// In which the rest, and all that was touched, is read.
     pub snapshot: Snapshot,
+    /// The series that it has.
+    pub series: Arc<Series>,
 }
 
 impl Segments {
@@ -141,7 +140,7 @@ impl Segments {
         disk_bytes: u64,
         memory_bytes: u64,
     ) -> anyhow::Result<(Arc<Self>, mpsc::Receiver<Key>)> {
-        tend::clear(folder)?;
+        let mark = tend::clear(folder)?;
         let weigh =
             |_: &Place, column: &ArrayRef| u32::try_from(column.get_array_memory_size()).unwrap_or(u32::MAX);
         let (wanted, waiting) = mpsc::channel(WAITING_MAX);
@@ -152,6 +151,7 @@ impl Segments {
             state: Mutex::default(),
             wanted,
             numbers: AtomicU64::new(0),
+            _mark: mark,
         };
         Ok((Arc::new(segments), waiting))
     }
@@ -165,7 +165,7 @@ impl Segments {
         dataset: &'static Dataset,
         times: (i64, i64),
         database: &Database,
-        series: &Series,
+        dictionary: &Dictionary,
     ) -> Result<Cover> {
         let before = Instant::now();
         let snapshot = database.snapshot().await?;
@@ -182,9 +182,11 @@ impl Segments {
             Some(known) => changes::since(client, level(dataset), known).await?,
             None => Vec::new(),
         };
+        let series = dictionary.refresh(client).await?;
+        let mut touching = Touching::new(dataset, &series);
         let mut state = self.state();
         state.learn(dataset.name, since, known.as_ref(), now);
-        let mut cover = Cover { segments: Vec::new(), rest: Vec::new(), snapshot };
+        let mut cover = Cover { segments: Vec::new(), rest: Vec::new(), snapshot, series: series.clone() };
         let (mut at, mut stale) = (times.0, Vec::new());
         let mine =
             Key { dataset: dataset.name, day: i64::MIN }..=Key { dataset: dataset.name, day: i64::MAX };
@@ -194,18 +196,23 @@ impl Segments {
             if day.end <= times.0 || times.1 < day.start || before < segment.taken {
                 continue;
             }
-            if segment.floors != cutting(&floors, &day) {
+            let cutting = cutting(&floors, &day);
+            if segment.floors != cutting || is_going(&cutting) {
                 stale.push(*key);
                 continue;
+            }
+            let touches = entry.touches.iter().chain(&pending);
+            let touched: Vec<Touched> =
+                touches.filter_map(|touch| touching.of(touch, &day, segment.longest)).collect();
+            if TOUCHES_MAX < touched.len() {
+                continue; // the database is faster
             }
             entry.used = before;
             if at < day.start {
                 cover.rest.push(at..day.start);
             }
             at = at.max(day.end);
-            let touches = entry.touches.iter().chain(&pending).map(|touch| touched(touch, dataset, series));
-            let in_day = |one: &Touched| one.times.0 < day.end && day.start <= one.times.1;
-            cover.segments.push((segment.clone(), touches.filter(in_day).collect()));
+            cover.segments.push((segment.clone(), touched));
         }
         stale.iter().for_each(|key| state.remove(key));
         drop(state);
@@ -228,7 +235,13 @@ impl Segments {
         if let Some(known) = self.blocks.get(&place) {
             return Ok(known);
         }
-        let read = segment.file.column(block, column)?;
+        let read = segment.file.column(block, column).inspect_err(|_| {
+            // Made anew when it is asked for again.
+            let mut state = self.state();
+            if state.segments.get(&segment.key).is_some_and(|entry| entry.segment.number == segment.number) {
+                state.remove(&segment.key);
+            }
+        })?;
         self.blocks.insert(place, read.clone());
         Ok(read)
     }
@@ -323,6 +336,11 @@ fn level(dataset: &Dataset) -> i16 {
     }
 }
 
+/// Whether rows of a day are being deleted, some at a time.
+fn is_going(floors: &[Floor]) -> bool {
+    floors.iter().any(|floor| !floor.goes_whole() && floor.cleared < floor.floor)
+}
+
 /// The floors that cut a day.
 fn cutting(floors: &[Floor], day: &Range<i64>) -> Vec<Floor> {
     let cut = floors.iter().filter(|floor| day.start < floor.floor);
@@ -334,42 +352,8 @@ fn cutting(floors: &[Floor], day: &Range<i64>) -> Vec<Floor> {
     .collect()
 }
 
-/// Whose rows, and which, a touch leaves out. A reading of an interval lies at the end of it.
-fn touched(touch: &Touch, dataset: &Dataset, series: &Series) -> Touched {
-    let ids = changes::ids(touch, series);
-    let interval = if dataset.grain_s == Some(0) { series.longest_interval(ids.as_ref()) } else { 0 };
-    Touched {
-        ids,
-        times: (touch.starts, touch.ends.saturating_add(interval).saturating_sub(i64::from(interval == 0))),
-    }
-}
-
 fn named(dataset: &str) -> Result<&'static Dataset> {
     Dataset::named(dataset).ok_or_else(|| QueryError::Internal(format!("a segment of {dataset}")))
-}
-
-impl Touched {
-    fn has(&self, id: i32, time: i64) -> bool {
-        self.times.0 <= time && time <= self.times.1 && self.ids.as_ref().is_none_or(|ids| ids.contains(&id))
-    }
-
-    fn meets(&self, block: &Block) -> bool {
-        let in_time = self.times.0 <= block.times.1 && block.times.0 <= self.times.1;
-        let ids = |ids: &BTreeSet<i32>| ids.range(block.series.0..=block.series.1).next().is_some();
-        in_time && self.ids.as_ref().is_none_or(ids)
-    }
-
-    /// The rows that are read from the database in its place.
-    pub fn condition(&self, dataset: &Dataset) -> String {
-        let times = pushdown::within(dataset, &(self.times.0..self.times.1.saturating_add(1)));
-        match &self.ids {
-            None => times,
-            Some(ids) => {
-                let ids: Vec<i32> = ids.iter().copied().collect();
-                format!("({times} AND {})", pushdown::among(&ids))
-            }
-        }
-    }
 }
 
 /// What a scan wants of segments.
@@ -441,7 +425,12 @@ impl Segment {
             let mine = &times[place.clone()];
             let start = place.start + mine.partition_point(|time| *time < wanted.times.0);
             let end = place.start + mine.partition_point(|time| *time <= wanted.times.1);
-            return Ok((start < end).then(|| rows.slice(start, end - start)));
+            if end <= start {
+                return Ok(None);
+            }
+            let rows = rows.slice(start, end - start);
+            // A part alone does not keep the whole in memory.
+            return Ok(Some(if 2 * rows.num_rows() < block.rows { output::compact(&rows)? } else { rows }));
         }
         let keeps = |id: i32, time: i64| {
             wanted.times.0 <= time

@@ -2,6 +2,7 @@
 //! their texts here.
 
 use crate::{
+    copy::ROWS,
     error::{QueryError, Result},
     policy::{Class, Rules, Traits},
     tables::SeriesPart,
@@ -40,6 +41,8 @@ pub struct Series {
     sensors: Arc<Sensors>,
     /// Of each series the place of its sensor's traits.
     traits: Vec<u32>,
+    /// Of each series the part of its sensor.
+    parts: Vec<i16>,
     /// Of each series the seconds that a value is of; 0 where it is of a moment.
     intervals: Vec<i32>,
     registry_version: i64,
@@ -114,9 +117,7 @@ impl Series {
 
     /// Ids of the series of all sensors of a part.
     pub fn of_part(&self, part: i16) -> impl Iterator<Item = i32> {
-        let sensors = self.texts(SeriesPart::Sensor).as_string::<i32>().iter();
-        let of = move |sensor: Option<&str>| sensor.is_some_and(|sensor| part_of(sensor) == part);
-        self.ids.iter().zip(sensors).filter(move |(_, sensor)| of(*sensor)).map(|(id, _)| *id)
+        self.ids.iter().zip(&self.parts).filter(move |(_, of)| **of == part).map(|(id, _)| *id)
     }
 
     /// Nanoseconds of the longest interval that a value of some series is of, or of all.
@@ -175,8 +176,13 @@ impl Series {
     /// # Errors
     /// If the filter fails on one of them, such as a cast of its name to a number.
     pub fn matching(&self, filter: &Expr) -> datafusion::error::Result<Vec<i32>> {
-        let verdicts = verdicts(filter, &self.texts)?;
-        Ok(self.ids.iter().zip(verdicts).filter(|(_, holds)| *holds).map(|(id, _)| *id).collect())
+        let mut matching = Vec::new();
+        // Some at a time: a filter may make long texts of short ones.
+        for (at, ids) in (0..).step_by(ROWS).zip(self.ids.chunks(ROWS)) {
+            let verdicts = verdicts(filter, &self.texts.slice(at, ids.len()))?;
+            matching.extend(ids.iter().zip(verdicts).filter(|(_, holds)| *holds).map(|(id, _)| *id));
+        }
+        Ok(matching)
     }
 
     fn new(
@@ -195,8 +201,9 @@ impl Series {
         let traits =
             rows.iter().map(|row| sensors.of.get(row.1.as_str()).copied().unwrap_or(unknown)).collect();
         let ids = rows.iter().map(|row| row.0).collect();
+        let parts = rows.iter().map(|row| part_of(&row.1)).collect();
         let intervals = rows.iter().map(|row| row.4).collect();
-        Ok(Self { ids, texts, views, sensors, traits, intervals, registry_version })
+        Ok(Self { ids, texts, views, sensors, traits, parts, intervals, registry_version })
     }
 
     fn rows(&self) -> impl Iterator<Item = Row> {

@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 /// Bytes of a ticket or statement that are read at all.
 pub const TEXT_BYTES_MAX: usize = 256 << 10;
+/// Of the name of an answer.
+const ID_BYTES_MAX: usize = 64;
 /// How far back one goes that nobody told.
 const LAST: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 
@@ -75,12 +77,14 @@ impl Ticket {
     /// # Errors
     /// If the text is not such a ticket; the message says where.
     pub fn parse(json: &str) -> Result<Self> {
-        serde_json::from_str(json).map_err(|error| {
+        let ticket: Self = serde_json::from_str(json).map_err(|error| {
             QueryError::Invalid(format!(
                 "the ticket cannot be read: {error}; expected e.g. {{\"dataset\": \"reading\", \"from\": \
                  \"2024-01-01T00:00:00Z\", \"sensor\": [\"WM-101\"], \"limit\": 10}}"
             ))
-        })
+        })?;
+        ticket.id.as_deref().map_or(Ok(()), check_id)?;
+        Ok(ticket)
     }
 
     /// Whether it has no end.
@@ -179,9 +183,23 @@ pub fn statement_handle(sql: &str) -> String {
 
 /// The id and SQL of a statement's ticket.
 pub fn read_statement_handle(handle: &[u8]) -> Result<(&str, &str)> {
-    text(handle)?.split_once(' ').filter(|(id, _)| !id.is_empty()).ok_or_else(|| {
+    text(handle)?.split_once(' ').filter(|(id, _)| check_id(id).is_ok()).ok_or_else(|| {
         QueryError::Invalid("the statement's ticket is not one of ours: ask for it by GetFlightInfo".into())
     })
+}
+
+/// The name of an answer, as a client may give it: it stands in the access log.
+///
+/// # Errors
+/// Another name.
+fn check_id(id: &str) -> Result<()> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    match (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(is_plain) {
+        true => Ok(()),
+        false => Err(QueryError::Invalid(format!(
+            "the id of an answer has 1 to {ID_BYTES_MAX} letters, digits, - and _; leave it out to get one"
+        ))),
+    }
 }
 
 /// A name that cannot be guessed, so that one client does not cancel or read another's query.

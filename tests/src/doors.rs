@@ -11,11 +11,13 @@ use arrow_flight::{FlightClient, FlightData, FlightDescriptor, Ticket};
 use datafusion::arrow::array::{AsArray, RecordBatch};
 use futures::TryStreamExt;
 use prost::Message;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::aging::quarter;
+use crate::flight::Tail;
 use crate::process::Workplace;
 use crate::{City, Plan, Storage, command};
 
@@ -34,10 +36,12 @@ pub enum Door {
     Web,
     /// A download.
     Export,
+    /// What came since the city was empty, by an answer without an end.
+    Live,
 }
 
-pub const DOORS: [Door; 6] =
-    [Door::Ticket, Door::Path, Door::Statement, Door::Prepared, Door::Web, Door::Export];
+pub const DOORS: [Door; 7] =
+    [Door::Ticket, Door::Path, Door::Statement, Door::Prepared, Door::Web, Door::Export, Door::Live];
 /// Each with a token of the same name.
 pub const ROLES: [&str; 4] = ["operator", "planner", "analyst", "public"];
 
@@ -57,6 +61,8 @@ const SENSORS: [(&str, &str); 3] = [("open-1", "public"), ("inner-1", "internal"
 pub struct Guarded {
     pub city: City,
     secrets: Vec<(String, String)>,
+    /// Where a tail begins that sees everything.
+    empty: Value,
 }
 
 impl Guarded {
@@ -73,6 +79,9 @@ impl Guarded {
             secrets.push((role.to_owned(), said.out.trim().to_owned()));
         }
         let city = plan(Plan::up(storage)).on(workplace).start().await?;
+        let everything = json!({"dataset": "reading", "live": true});
+        let mut tail = Tail::open(city.flight_url(), Some(&secrets[0].1), &everything).await?;
+        let empty = tail.next().await?.about["resume"].clone();
         for (sensor, _) in SENSORS {
             city.publish_all(quarter(sensor, "level", 2)?).await?;
         }
@@ -86,7 +95,7 @@ impl Guarded {
         }
         let changed = "UPDATE city SET registry_version = registry_version + 1";
         city.database().execute(changed, &[]).await?;
-        Ok(Guarded { city, secrets })
+        Ok(Guarded { city, secrets, empty })
     }
 
     /// The secret of a role's token.
@@ -136,6 +145,7 @@ impl Guarded {
             }
             Door::Web => self.web(secret, &ticket).await?,
             Door::Export => return self.export(secret, table).await,
+            Door::Live => self.live(secret, table).await?,
         };
         let mut sensors = BTreeSet::new();
         for batch in &batches {
@@ -196,6 +206,21 @@ impl Guarded {
             }
         }
         Ok(flight_data_to_batches(&data)?)
+    }
+
+    /// All that came since the city was empty.
+    async fn live(&self, secret: Option<&str>, table: &str) -> anyhow::Result<Vec<RecordBatch>> {
+        let ticket = json!({"dataset": table, "columns": ["sensor"], "resume": self.empty});
+        let mut tail = Tail::open(self.city.flight_url(), secret, &ticket).await?;
+        let mut rows = Vec::new();
+        loop {
+            let piece = tail.next().await?;
+            rows.extend(piece.rows);
+            // Only the last piece of what was missed has another place.
+            if piece.about["resume"] != self.empty {
+                return Ok(rows);
+            }
+        }
     }
 
     async fn export(&self, secret: Option<&str>, table: &str) -> anyhow::Result<BTreeSet<String>> {
@@ -259,12 +284,15 @@ impl fmt::Display for Cell {
 }
 
 /// What a role sees of a table, or the word in its refusal.
-fn expected(role: Option<&str>, table: &str) -> Result<&'static [&'static str], &'static str> {
+fn expected(role: Option<&str>, door: Door, table: &str) -> Result<&'static [&'static str], &'static str> {
     match (role, table) {
         (None, _) => Err("token create"),
+        (Some(_), "rollup_1h") if door == Door::Live => Err("only reading is"),
+        (Some("operator" | "planner" | "analyst"), "latest") if door == Door::Live => Err("only reading is"),
         (Some("operator"), _) => Ok(&["home-1", "inner-1", "open-1"]),
         (Some("planner" | "analyst"), _) => Ok(&["inner-1", "open-1"]),
         (_, "rollup_1h") => Ok(&["open-1"]),
+        (_, "latest") => Err("latest"),
         (_, _) => Err("reading"),
     }
 }
@@ -276,11 +304,11 @@ fn expected(role: Option<&str>, table: &str) -> Result<&'static [&'static str], 
 pub async fn every_role_sees_its_own(storage: Storage, plan: impl Fn(Plan) -> Plan) -> anyhow::Result<()> {
     let guarded = Guarded::start(storage, plan).await?;
     let mut wrong = Vec::new();
-    for table in ["rollup_1h", "reading"] {
+    for table in ["rollup_1h", "reading", "latest"] {
         for role in ROLES.map(Some).into_iter().chain([None]) {
             for door in DOORS {
                 let cell = guarded.ask(door, role, table).await;
-                let holds = match (expected(role, table), &cell) {
+                let holds = match (expected(role, door, table), &cell) {
                     (Ok(sensors), Cell::Sees(seen)) => seen.iter().eq(sensors.iter()),
                     (Err(word), Cell::Refused(why)) => why.contains(word),
                     _ => false,

@@ -53,7 +53,8 @@ impl Engine {
                 ))
             })?;
             let asked = caller.clone();
-            let wanted = self.on_workers(async move |inner| inner.wanted(&asked, &ticket).await).await?;
+            let wanted =
+                self.on_workers(caller, async move |inner| inner.wanted(&asked, &ticket).await).await?;
             let schema = output::schema(&wanted.schema)?;
             let (to, pieces) = mpsc::channel(AHEAD);
             let (to_outcome, outcome) = oneshot::channel();
@@ -138,16 +139,13 @@ impl Inner {
     /// Which readings a ticket is about, and what of them this caller sees.
     async fn wanted(&self, caller: &Caller, ticket: &Ticket) -> Result<Wanted> {
         let rules = self.policy.rules(&caller.identity.role)?.clone();
-        let dataset = Dataset::named(&ticket.dataset);
-        let Some((dataset, shown)) =
-            dataset.and_then(|dataset| Some((dataset, catalogue::of(dataset, &rules)?)))
-        else {
+        let Some(shown) = catalogue::shown(&rules).find(|shown| shown.name == ticket.dataset) else {
             let known = catalogue::shown(&rules).map(|shown| shown.name);
             return Err(QueryError::NotFound(catalogue::missing("dataset", &ticket.dataset, known)));
         };
-        if dataset.name != "reading" {
-            return Err(QueryError::Invalid(format!("{} is not told live: only reading is", dataset.name)));
-        }
+        let Some(dataset) = Dataset::named(shown.name).filter(|dataset| dataset.name == "reading") else {
+            return Err(QueryError::Invalid(format!("{} is not told live: only reading is", shown.name)));
+        };
         let has_bounds =
             ticket.from.is_some() || ticket.to.is_some() || ticket.width.is_some() || ticket.limit.is_some();
         if has_bounds {

@@ -86,8 +86,9 @@ const DEEDS: [&str; 46] = [
 
 fn plan(text: &str) -> Result<LogicalPlan> {
     let text = text.to_owned();
-    let planned =
-        ENGINE.on_workers(async move |inner| Ok(inner.plan_sql(&hostile::caller(), &text).await?.1));
+    let caller = hostile::caller();
+    let asked = caller.clone();
+    let planned = ENGINE.on_workers(&asked, async move |inner| Ok(inner.plan_sql(&caller, &text).await?.1));
     ENGINE.workers.0.as_ref().unwrap().block_on(planned)
 }
 

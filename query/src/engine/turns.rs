@@ -1,6 +1,5 @@
-//! Whose turn it is: so many queries run at once, so many of one identity, and so many wait.
+//! Whose turn it is: so much runs at once, so much of one identity, and so much waits.
 
-use super::Limits;
 use crate::{
     caller::Caller,
     error::{QueryError, Result},
@@ -17,68 +16,95 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+/// How much may run and wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// What it is, for people.
+    pub what: &'static str,
+    pub at_once: usize,
+    /// Of one identity.
+    pub each: usize,
+    /// What waits; more is refused. Half of it may be one identity's.
+    pub queue: usize,
+}
+
 #[derive(Debug)]
 pub struct Turns {
-    limits: Limits,
+    bounds: Bounds,
     all: Arc<Semaphore>,
-    each: Mutex<HashMap<Arc<str>, Arc<Semaphore>>>,
+    each: Mutex<HashMap<Arc<str>, Arc<Mine>>>,
+    waiting: AtomicUsize,
+}
+
+/// Of one identity.
+#[derive(Debug)]
+struct Mine {
+    turns: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
 
 impl Turns {
-    pub fn new(limits: Limits) -> Self {
-        let all = Arc::new(Semaphore::new(limits.concurrency));
-        Self { limits, all, each: Mutex::default(), waiting: AtomicUsize::new(0) }
+    pub fn new(bounds: Bounds) -> Self {
+        let all = Arc::new(Semaphore::new(bounds.at_once));
+        Self { bounds, all, each: Mutex::default(), waiting: AtomicUsize::new(0) }
     }
 
-    /// Waits for a turn among the caller's queries, then among all that run.
+    /// Waits for a turn among the caller's own, then among all that run.
+    ///
+    /// # Errors
+    /// Too many wait already, or there was none before the deadline.
     pub async fn enter(&self, caller: &Caller, deadline: Instant) -> Result<[OwnedSemaphorePermit; 2]> {
         if let Some(permits) = self.try_enter(caller) {
             return Ok(permits);
         }
+        let Bounds { what, at_once, each, queue } = self.bounds;
         let mine = self.of(caller);
-        let _place = Place::take(&self.waiting, self.limits.queue)?;
+        let full = |max: usize| {
+            QueryError::Exhausted(format!("{max} {what} wait for their turn already; try again later"))
+        };
+        let _own = Place::take(&mine.waiting, queue.div_ceil(2)).ok_or_else(|| full(queue.div_ceil(2)))?;
+        let _place = Place::take(&self.waiting, queue).ok_or_else(|| full(queue))?;
         let both = async {
-            let own = mine.acquire_owned().await?;
+            let own = mine.turns.clone().acquire_owned().await?;
             Ok::<_, AcquireError>([own, self.all.clone().acquire_owned().await?])
         };
         match timeout_at(deadline, both).await {
             Ok(Ok(permits)) => Ok(permits),
-            Ok(Err(_)) => Err(QueryError::Unavailable("the service is stopping".into())),
+            Ok(Err(_)) => Err(QueryError::Busy("the service is stopping".into())),
             Err(_) => Err(QueryError::Deadline(format!(
-                "no turn within {:?}: {} queries run at once, {} of one identity; try again later",
-                self.limits.timeout, self.limits.concurrency, self.limits.concurrency_each
+                "no turn in time: {at_once} {what} run at once, {each} of one identity; try again later"
             ))),
         }
     }
 
     /// A turn, if there is one now.
     pub fn try_enter(&self, caller: &Caller) -> Option<[OwnedSemaphorePermit; 2]> {
-        let own = self.of(caller).try_acquire_owned().ok()?;
+        let own = self.of(caller).turns.clone().try_acquire_owned().ok()?;
         Some([own, self.all.clone().try_acquire_owned().ok()?])
     }
 
-    fn of(&self, caller: &Caller) -> Arc<Semaphore> {
+    fn of(&self, caller: &Caller) -> Arc<Mine> {
         let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
         // Of those that ask now: one that is not held has all its turns.
-        each.retain(|_, turns| {
-            1 < Arc::strong_count(turns) || turns.available_permits() < self.limits.concurrency_each
+        each.retain(|_, mine| {
+            1 < Arc::strong_count(mine) || mine.turns.available_permits() < self.bounds.each
         });
-        let turns = || Arc::new(Semaphore::new(self.limits.concurrency_each));
-        each.entry(caller.owner.clone()).or_insert_with(turns).clone()
+        let mine =
+            || Mine { turns: Arc::new(Semaphore::new(self.bounds.each)), waiting: AtomicUsize::new(0) };
+        each.entry(caller.owner.clone()).or_insert_with(|| Arc::new(mine())).clone()
     }
 }
 
-/// A place in the queue, given back when dropped.
+/// A place in a queue, given back when dropped.
 struct Place<'a>(&'a AtomicUsize);
 
 impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize, max: usize) -> Result<Self> {
+    fn take(waiting: &'a AtomicUsize, max: usize) -> Option<Self> {
         if max <= waiting.fetch_add(1, Ordering::Relaxed) {
             waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(QueryError::Exhausted(format!("{max} queries are waiting already; try again later")));
+            return None;
         }
-        Ok(Self(waiting))
+        Some(Self(waiting))
     }
 }
 

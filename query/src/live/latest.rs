@@ -18,6 +18,7 @@ use processor::model::{Quality, Time};
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Range,
+    slice::from_ref,
 };
 use tokio_postgres::Client;
 
@@ -166,8 +167,8 @@ impl Latest {
             times.sort_unstable();
             times.dedup();
             let Some(start) = day.checked_mul(DAY_NS) else { continue };
-            let mut reader =
-                news::read(database, &STORED, &[start..start + DAY_NS], Some(at(&times))).await?;
+            let day = start..start + DAY_NS;
+            let mut reader = news::read(database, &STORED, from_ref(&day), Some(at(&times))).await?;
             while let Some(rows) = reader.next().await? {
                 let readings = Readings::of(&rows)?;
                 for (at, id) in readings.ids.iter().enumerate() {

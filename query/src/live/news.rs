@@ -109,7 +109,7 @@ fn joined(mut ranges: Vec<Range<i64>>, most: usize) -> Vec<Range<i64>> {
         for range in &ranges {
             match joined.last_mut() {
                 Some(last) if range.start.saturating_sub(last.end) <= apart => {
-                    last.end = last.end.max(range.end)
+                    last.end = last.end.max(range.end);
                 }
                 _ => joined.push(range.clone()),
             }

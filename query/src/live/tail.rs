@@ -32,6 +32,8 @@ use tokio_postgres::Client;
 
 /// So often at least something is sent, so that whoever waits can tell silence from a broken line.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
+/// A tail that reads what it missed may take so long: others wait for it.
+const CATCH_UP: Duration = Duration::from_secs(300);
 /// A transaction may have begun so long before it ended: a place is good while all that came after it is kept.
 const TRANSACTION_MAX: &str = "15 minutes";
 
@@ -90,7 +92,15 @@ pub async fn follow(tables: &Tables, wanted: Wanted, to: mpsc::Sender<Piece>, st
     loop {
         let (now, mut events) = tables.feed.join(&tables.database, &tail.names).await?;
         match place {
-            Some(from) => tail.catch_up(&from, &now).await?,
+            Some(from) => {
+                let _turn = tables.feed.catching_up.acquire().await;
+                let late = |_| {
+                    QueryError::Deadline(format!(
+                        "not caught up within {CATCH_UP:?}: go on with `resume`, or ask for less"
+                    ))
+                };
+                timeout(CATCH_UP, tail.catch_up(&from, &now)).await.map_err(late)??;
+            }
             None => tail.send(None, &now).await?,
         }
         place = Some(tail.listen(now, &mut events).await?);

@@ -57,11 +57,7 @@ pub fn table(
         (None, None) => Width::Days,
         (Some(_), None) => return Ok(None),
     };
-    let seconds = match width {
-        Width::Micros(micros) => u32::try_from(micros / 1_000_000).unwrap_or(u32::MAX),
-        Width::Days => 82_800, // the shortest
-    };
-    source.rules.check_width(seconds)?;
+    source.rules.check_width(width)?;
     let shown = |(_, column): &(usize, &Column)| source.rules.shows_column(name, column.name);
     let columns: Vec<usize> = measure.columns.iter().enumerate().filter(shown).map(|(at, _)| at).collect();
     let schema = Arc::new(measure.schema().project(&columns)?);

@@ -1,8 +1,7 @@
 //! What changed under segments: revisions and marks that one snapshot sees and an earlier one does not.
 
-use crate::{error::Result, moment::Moment, series::Series, tables::Dataset};
+use crate::{error::Result, moment::Moment, tables::Dataset};
 use jiff::Timestamp;
-use std::collections::BTreeSet;
 use tokio_postgres::Client;
 
 /// Longer than any of our transactions: what an earlier snapshot did not see began after it, less this.
@@ -45,20 +44,24 @@ pub async fn since(client: &Client, level: i16, moment: &Moment) -> Result<Vec<T
         .collect()
 }
 
-/// Buckets of readings that came and are not rolled yet, from a time to before another one, in nanoseconds.
+/// Buckets of readings that came and are not rolled yet, from a time to another one, in nanoseconds; neighbours together.
 ///
 /// # Errors
 /// The database cannot be read.
 pub async fn pending(client: &Client, from: i64, to: i64) -> Result<Vec<Touch>> {
     let time = |nanos: i64| Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or(Timestamp::UNIX_EPOCH);
-    let select = "SELECT DISTINCT bucket, part FROM dirty WHERE level = 0 AND $1 <= bucket AND bucket < $2";
-    let rows = client.query(select, &[&time(from), &time(to)]).await?;
-    rows.iter()
-        .map(|row| {
-            let starts = nanos(row.try_get(0)?);
-            Ok(Touch { whose: Whose::Part(row.try_get(1)?), starts, ends: starts + FIVE_MINUTES_NS })
-        })
-        .collect()
+    let select = "SELECT DISTINCT part, bucket FROM dirty
+                  WHERE level = 0 AND $1 <= bucket AND bucket <= $2 ORDER BY part, bucket";
+    let mut touches: Vec<Touch> = Vec::new();
+    for row in client.query(select, &[&time(from), &time(to)]).await? {
+        let (whose, starts) = (Whose::Part(row.try_get(0)?), nanos(row.try_get(1)?));
+        let ends = starts.saturating_add(FIVE_MINUTES_NS);
+        match touches.last_mut() {
+            Some(last) if last.whose == whose && starts == last.ends => last.ends = ends,
+            _ => touches.push(Touch { whose, starts, ends }),
+        }
+    }
+    Ok(touches)
 }
 
 /// Up to when rows of a class are gone, or are going: nothing is added before `floor`, nothing is left before `cleared`.
@@ -67,6 +70,13 @@ pub struct Floor {
     pub class: String,
     pub floor: i64,
     pub cleared: i64,
+}
+
+impl Floor {
+    /// Whether days of the class are dropped whole, and not row by row.
+    pub fn goes_whole(&self) -> bool {
+        ["readings", "events"].contains(&self.class.as_str())
+    }
 }
 
 /// What is gone of a dataset, of all metrics or of some.
@@ -79,12 +89,10 @@ pub async fn floors(client: &Client, dataset: &Dataset) -> Result<Vec<Floor>> {
         "event" => "events",
         name => name,
     };
-    let select = "SELECT class, coalesce(floor, '-infinity') AS floor, coalesce(cleared, '-infinity') AS cleared FROM retention
-                  WHERE class LIKE $1 || '%' AND floor > '-infinity' ORDER BY class";
-    let select = format!(
-        "SELECT class, extract(epoch FROM floor)::int8, coalesce(extract(epoch FROM cleared)::int8, 0) FROM ({select}) AS floors"
-    );
-    let rows = client.query(&select, &[&class]).await?;
+    let select = "SELECT class, extract(epoch FROM floor)::int8,
+                         coalesce(extract(epoch FROM nullif(cleared, '-infinity'))::int8, 0)
+                  FROM retention WHERE class LIKE $1 || '%' AND '-infinity' < floor ORDER BY class";
+    let rows = client.query(select, &[&class]).await?;
     let nanos = |seconds: i64| seconds.saturating_mul(1_000_000_000);
     rows.iter()
         .map(|row| {
@@ -95,15 +103,6 @@ pub async fn floors(client: &Client, dataset: &Dataset) -> Result<Vec<Floor>> {
             })
         })
         .collect()
-}
-
-/// Whose rows a touch is about.
-pub fn ids(touch: &Touch, series: &Series) -> Option<BTreeSet<i32>> {
-    match touch.whose {
-        Whose::All => None,
-        Whose::Series(id) => Some([id].into()),
-        Whose::Part(part) => Some(series.of_part(part).collect()),
-    }
 }
 
 pub fn nanos(time: Timestamp) -> i64 {

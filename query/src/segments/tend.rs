@@ -1,9 +1,10 @@
 //! What is done behind the questions: segments are made, merged and removed.
 
 use super::{
-    DAY_NS, Entry, Key, Segment, Segments, Touched,
+    Entry, Key, Segment, Segments, TOUCHES_MAX,
     changes::{self, Touch},
-    cutting, file, level, named, stored, touched,
+    cutting, file, is_going, level, named, stored,
+    touched::{DAY_NS, Touched, Touching, is_near},
 };
 use crate::{
     copy::{self, Reader},
@@ -19,7 +20,7 @@ use anyhow::{Context, ensure};
 use datafusion::arrow::{array::BooleanArray, compute::filter_record_batch};
 use std::{
     collections::BTreeSet,
-    fs,
+    fs::{self, File, OpenOptions},
     os::unix::fs::DirBuilderExt,
     path::Path,
     sync::{Arc, Weak},
@@ -32,7 +33,7 @@ use tokio::sync::mpsc;
 const MERGE_EVERY: Duration = Duration::from_secs(60);
 /// A segment that was merged as often has so many runs that making it anew is worth it.
 const MERGES_MAX: u32 = 16;
-/// Whoever opens the folder next knows that it is ours to empty.
+/// Whoever opens the folder next knows by this file that it is ours to empty, and that nobody uses it.
 const MARK: &str = "screenline-segments";
 
 /// Makes segments that are asked for, and merges those that were touched, until the service ends.
@@ -70,17 +71,23 @@ fn settle(what: &'static str, key: Key, outcome: Result<()>) {
     }
 }
 
-/// Empties the folder; only one that we made.
-pub fn clear(folder: &Path) -> anyhow::Result<()> {
+/// Empties the folder; only one that we made, and that nobody else uses. What is given back marks it as long as it is
+/// there.
+pub fn clear(folder: &Path) -> anyhow::Result<File> {
     let name = || format!("the folder of segments {}", folder.display());
-    let mark = folder.join(MARK);
-    if folder.exists() {
-        let is_empty = fs::read_dir(folder).with_context(name)?.next().is_none();
-        ensure!(is_empty || mark.exists(), "{} holds other things: give one that is empty", name());
-        fs::remove_dir_all(folder).with_context(name)?;
-    }
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(name)?;
-    fs::write(&mark, "Files here are made again when they are missing.\n").with_context(name)
+    let path = folder.join(MARK);
+    let is_empty = fs::read_dir(folder).with_context(name)?.next().is_none();
+    ensure!(is_empty || path.exists(), "{} holds other things: give one that is empty", name());
+    let mark = OpenOptions::new().write(true).create(true).truncate(false).open(&path).with_context(name)?;
+    mark.try_lock().with_context(|| format!("{}: another process uses it, give each its own", name()))?;
+    for entry in fs::read_dir(folder).with_context(name)? {
+        let entry = entry.with_context(name)?.path();
+        if entry != path {
+            fs::remove_file(&entry).with_context(name)?;
+        }
+    }
+    Ok(mark)
 }
 
 /// A segment on its way.
@@ -92,13 +99,17 @@ struct Draft {
     moment: Moment,
     taken: Instant,
     floors: Vec<changes::Floor>,
+    longest: i64,
 }
 
 impl Segments {
     /// Makes a day as it is now.
     async fn make(&self, key: Key, tables: &Tables) -> Result<()> {
         let snapshot = tables.database.snapshot().await?;
-        let mut draft = self.draft(key, &snapshot).await?;
+        let mut draft = self.draft(key, &snapshot, tables).await?;
+        if is_going(&draft.floors) {
+            return snapshot.finish().await; // the next question asks again
+        }
         let day = pushdown::within(draft.dataset, &(key.day..key.day + DAY_NS));
         draft.copy(snapshot, vec![day]).await?;
         self.put(draft, 0, tables).await
@@ -146,7 +157,8 @@ impl Segments {
 
     async fn merge(&self, old: &Segment, touches: Vec<Touch>, tables: &Tables) -> Result<()> {
         let snapshot = tables.database.snapshot().await?;
-        let mut draft = self.draft(old.key, &snapshot).await?;
+        let mut draft = self.draft(old.key, &snapshot, tables).await?;
+        let day = old.key.day..old.key.day + DAY_NS;
         // What changed since these touches were learned is touched as well: the rows below are newer than they are.
         let mut touches: BTreeSet<Touch> = touches.into_iter().collect();
         touches.extend(changes::since(snapshot.client()?, level(draft.dataset), &old.moment).await?);
@@ -155,9 +167,15 @@ impl Segments {
                 changes::pending(snapshot.client()?, old.key.day - DAY_NS, old.key.day + DAY_NS).await?,
             );
         }
-        let series = tables.dictionary.newest();
+        // As new as the snapshot, or newer: a series that is not known would be left out.
+        let series = tables.dictionary.refresh(snapshot.client()?).await?;
+        let mut touching = Touching::new(draft.dataset, &series);
         let touched: Vec<Touched> =
-            touches.iter().map(|touch| touched(touch, draft.dataset, &series)).collect();
+            touches.iter().filter_map(|touch| touching.of(touch, &day, old.longest)).collect();
+        if TOUCHES_MAX < touched.len() || is_going(&draft.floors) {
+            snapshot.finish().await?;
+            return self.make(old.key, tables).await;
+        }
         for block in 0..old.file.blocks.len() {
             let rows = old.file.block(block)?;
             let (ids, times) = file::keys(&rows)?;
@@ -169,48 +187,48 @@ impl Segments {
                 draft.writer.write_block(&rows)?;
             }
         }
-        let day = pushdown::within(draft.dataset, &(old.key.day..old.key.day + DAY_NS));
+        let day = pushdown::within(draft.dataset, &day);
         let again = touched.iter().map(|one| one.condition(draft.dataset)).collect::<Vec<_>>().join(" OR ");
-        draft.copy(snapshot, vec![day, format!("({again})")]).await?;
+        let again = if again.is_empty() { "false".into() } else { format!("({again})") };
+        draft.copy(snapshot, vec![day, again]).await?;
         self.put(draft, old.merges + 1, tables).await
     }
 
-    async fn draft(&self, key: Key, snapshot: &Snapshot) -> Result<Draft> {
+    async fn draft(&self, key: Key, snapshot: &Snapshot, tables: &Tables) -> Result<Draft> {
         let dataset = named(key.dataset)?;
         let moment = Moment::of(snapshot.client()?).await?;
         let taken = Instant::now();
         let floors = changes::floors(snapshot.client()?, dataset).await?;
+        let longest = tables.dictionary.refresh(snapshot.client()?).await?.longest_interval(None);
         let number = self.next_number();
         let path = self.folder.join(format!("{}-{number}.parquet", key.dataset));
         let writer = file::Writer::create(&path, copy::schema(&stored(dataset)))?;
         let floors = cutting(&floors, &(key.day..key.day + DAY_NS));
-        Ok(Draft { key, dataset, number, writer, moment, taken, floors })
+        Ok(Draft { key, dataset, number, writer, moment, taken, floors, longest })
     }
 
     /// Takes a segment into use, with what has changed since it was made.
     async fn put(&self, draft: Draft, merges: u32, tables: &Tables) -> Result<()> {
-        let Draft { key, dataset, number, writer, moment, taken, floors } = draft;
+        let Draft { key, dataset, number, writer, moment, taken, floors, longest } = draft;
         let file = writer.finish()?;
-        let segment = Arc::new(Segment { key, number, file, moment, taken, floors, merges });
+        let segment = Arc::new(Segment { key, number, file, moment, taken, floors, longest, merges });
+        let day = key.day..key.day + DAY_NS;
         loop {
+            // What is known was seen before this snapshot: all of it is among the touches below.
+            let known = self.state().known.get(key.dataset).cloned();
             let snapshot = tables.database.snapshot().await?;
             let now = Moment::of(snapshot.client()?).await?;
             let touches = changes::since(snapshot.client()?, level(dataset), &segment.moment).await?;
             snapshot.finish().await?;
             let mut state = self.state();
+            if state.known.get(key.dataset) != known.as_ref() {
+                continue; // others have learned of later changes, which would be missed here
+            }
             let known = state.known.entry(key.dataset).or_insert_with(|| now.clone());
             if known.server != now.server || known.server != segment.moment.server {
                 return Ok(()); // the next question asks again
             }
-            // Others have learned of later changes, which would be missed here.
-            if now.at < known.at {
-                continue;
-            }
-            let in_reach = |touch: &Touch| {
-                touch.starts.saturating_sub(DAY_NS) < key.day + DAY_NS
-                    && key.day < touch.ends.saturating_add(DAY_NS)
-            };
-            let touches = touches.into_iter().filter(in_reach).collect();
+            let touches = touches.into_iter().filter(|touch| is_near(touch, &day)).collect();
             let entry = Entry { segment, touches, used: Instant::now() };
             state.segments.insert(key, entry);
             state.make_room(self.disk_bytes);

@@ -226,7 +226,7 @@ pub const ALL: &[Dataset] = &[
         time: Some("at"),
         key: &["id"],
         subject: Subject::Sensor("sensor"),
-        grain_s: None,
+        grain_s: Some(300),
         columns: &[
             sql("id", Kind::Int64),
             sql("at", Kind::Time),

@@ -21,6 +21,7 @@ mod greed;
 mod importing;
 mod launcher;
 mod ledger;
+mod live;
 mod logins;
 mod measured;
 mod measures;

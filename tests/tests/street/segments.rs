@@ -5,14 +5,7 @@ tests::at_each_level!(a_segment_is_true_whatever_comes_late);
 mod scenarios {
     use anyhow::{Context, ensure};
     use jiff::{Timestamp, ToSpan};
-    use tests::{City, Storage, command, flight::Flight};
-
-    /// A SenML record of a value at a time.
-    fn senml(sensor: &str, at: Timestamp, value: f64) -> (String, Vec<u8>) {
-        let pack =
-            format!(r#"[{{"bn":"{sensor}:","bt":{},"n":"level","u":"m","v":{value}}}]"#, at.as_second());
-        (format!("city/senml/{sensor}"), pack.into_bytes())
-    }
+    use tests::{City, Storage, aging::senml, command, flight::Flight};
 
     /// The start of the day (UTC) so many days ago.
     fn midnight(days_ago: i64) -> anyhow::Result<Timestamp> {
@@ -75,7 +68,7 @@ mod scenarios {
         let messages = days.iter().flat_map(|day| {
             (0..480).flat_map(|i| {
                 let at = *day + (180 * i).seconds();
-                ["weir-1", "weir-2", "weir-3"].map(|sensor| senml(sensor, at, i as f64))
+                ["weir-1", "weir-2", "weir-3"].map(|sensor| senml(sensor, "level", at, i as f64))
             })
         });
         city.publish_all(messages.collect()).await?;
@@ -96,7 +89,7 @@ mod scenarios {
         // Late readings, one after the other while somebody looks: at once from the tables, never from the old file.
         for (late, sensor) in ["weir-2", "weir-1", "weir-4"].into_iter().enumerate() {
             let at = days[late % 2] + (60 + 180 * late as i64).seconds();
-            city.publish_all(vec![senml(sensor, at, 10_000.0 + late as f64)]).await?;
+            city.publish_all(vec![senml(sensor, "level", at, 10_000.0 + late as f64)]).await?;
             let stored = "SELECT count(*) FROM reading WHERE value = $1";
             city.eventually("the late reading to be stored", async || {
                 let found: i64 =
