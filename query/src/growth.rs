@@ -282,7 +282,7 @@ mod tests {
             format!("SELECT {nested}"),
             format!("SELECT '{literal}' FROM t"),
             format!("SELECT DISTINCT ON (n) n, {} FROM t", ["s"; 70].join(" || ")),
-            format!("SELECT x || {} FROM (SELECT unnest(array_agg(s)) AS x FROM t)", ["s"; 10].join(" || ")),
+            format!("SELECT x || {} FROM (SELECT unnest(array_agg(s)) AS x FROM t)", ["x"; 2].join(" || ")),
         ] {
             assert!(judged(&wrong).is_err(), "{wrong:.120}");
         }

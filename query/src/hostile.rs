@@ -272,7 +272,7 @@ fn asked() -> impl Strategy<Value = Ticket> {
         texts(),
         columns,
         prop::option::of(any::<usize>()),
-        (prop::option::of(any::<String>()), prop::option::of(any::<String>()), texts(), texts()),
+        (prop::option::of("[A-Za-z0-9_-]{1,64}"), prop::option::of(any::<String>()), texts(), texts()),
     )
         .prop_map(|(dataset, from, to, sensor, metric, columns, limit, (id, width, segment, zone))| {
             Ticket {

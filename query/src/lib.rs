@@ -43,6 +43,7 @@ mod problem;
 mod prompt;
 mod provider;
 mod pushdown;
+mod runs;
 mod scan;
 mod segments;
 mod series;

@@ -8,8 +8,9 @@ use crate::{
     policy::Rules,
     present::Presentation,
     pushdown::{self, Extent},
+    runs::Runs,
     scan::{Scan, Select},
-    segments::Segments,
+    segments::{self, Segments},
     series::{Dictionary, Series},
     tables::{Column, Dataset, Subject},
 };
@@ -35,7 +36,7 @@ pub struct Tables {
     pub feed: Feed,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PostgresTable {
     dataset: &'static Dataset,
     /// Those that the role sees.
@@ -43,6 +44,8 @@ pub struct PostgresTable {
     schema: SchemaRef,
     rules: Arc<Rules>,
     tables: Arc<Tables>,
+    /// How its rows are put together.
+    runs: Option<Runs>,
 }
 
 impl PostgresTable {
@@ -50,7 +53,30 @@ impl PostgresTable {
     pub fn new(dataset: &'static Dataset, rules: &Arc<Rules>, tables: &Arc<Tables>) -> Option<Self> {
         let Shown { schema, .. } = catalogue::of(dataset, rules)?;
         let columns = schema.fields().iter().filter_map(|field| dataset.column(field.name())).collect();
-        Some(Self { dataset, columns, schema, rules: rules.clone(), tables: tables.clone() })
+        Some(Self { dataset, columns, schema, rules: rules.clone(), tables: tables.clone(), runs: None })
+    }
+
+    /// The same with fewer rows, which are good for the same sums.
+    pub fn putting_together(&self, runs: Runs) -> Self {
+        Self { runs: Some(runs), ..self.clone() }
+    }
+
+    /// Whether it has many rows of a series, one after the other.
+    pub fn has_runs(&self) -> bool {
+        self.tables.segments.is_some() && segments::is_kept(self.dataset)
+    }
+
+    pub fn runs(&self) -> Option<&Runs> {
+        self.runs.as_ref()
+    }
+
+    /// The column that its times are in.
+    pub fn time(&self) -> Option<&'static str> {
+        self.dataset.time
+    }
+
+    pub fn column(&self, name: &str) -> Option<&'static Column> {
+        self.columns.iter().find(|column| column.name == name).copied()
     }
 
     /// The dictionary as it is now, so that a sensor registered a moment ago is found by its name.
@@ -140,7 +166,8 @@ impl TableProvider for PostgresTable {
                 ids.retain(|id| series.position(*id).is_some_and(|at| sight.sees(at)));
             }
         }
-        let scan = Scan::new(self.dataset, presentation, select, extent, seen, self.tables.clone());
+        let scan = Scan::new(self.dataset, presentation, select, extent, seen, self.tables.clone())
+            .putting_together(self.runs.clone());
         Ok(Arc::new(scan.limited(limit)))
     }
 }

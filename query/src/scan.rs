@@ -7,9 +7,10 @@ use crate::{
     present::{Presentation, Unseen},
     provider::Tables,
     pushdown::{self, Extent},
-    segments::{self, Cover, Segments, Wanted},
+    runs::Runs,
+    segments::{self, Cover, Segment, Segments, Touched, Wanted},
     series::Series,
-    tables::{Dataset, Kind, Source},
+    tables::{Column, Dataset, Kind, SERIES_ID, Source, Stored},
 };
 use datafusion::{
     arrow::{compute::SortOptions, datatypes::SchemaRef, record_batch::RecordBatch},
@@ -29,9 +30,13 @@ use datafusion::{
 };
 use std::{
     fmt::{Formatter, Write},
-    sync::Arc,
+    num::NonZero,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
-use tokio::sync::mpsc::Sender;
+use tokio::{sync::mpsc::Sender, task::JoinSet};
 
 /// Batches decoded ahead of the engine: one being filled while one is used.
 pub const AHEAD: usize = 2;
@@ -45,6 +50,18 @@ const GRAIN_S: usize = 60;
 const BYTES_EACH: usize = 16;
 /// Series whose rows are sorted faster than the database finds them.
 const SORTED_HERE: usize = 100;
+
+/// What of segments a scan reads, shared by those who read it.
+struct Blocks {
+    covered: Vec<(Arc<Segment>, Vec<Touched>)>,
+    /// Of each segment the number of blocks up to its last.
+    ends: Vec<usize>,
+    wanted: Wanted,
+    /// Block that nobody has taken yet.
+    next: AtomicUsize,
+    /// Rows up to the limit.
+    left: AtomicUsize,
+}
 
 /// The SELECT inside of a COPY.
 #[derive(Clone, Debug)]
@@ -66,6 +83,7 @@ pub struct Scan {
     extent: Option<Extent>,
     /// Series that are seen.
     seen: usize,
+    runs: Option<Runs>,
     tables: Arc<Tables>,
     properties: Arc<PlanProperties>,
 }
@@ -99,7 +117,12 @@ impl Scan {
         tables: Arc<Tables>,
     ) -> Self {
         let properties = properties(presentation.schema(), None);
-        Self { dataset, presentation, select, extent, seen, tables, properties }
+        Self { dataset, presentation, select, extent, seen, runs: None, tables, properties }
+    }
+
+    /// The scan with rows that are put together, if so.
+    pub fn putting_together(self, runs: Option<Runs>) -> Self {
+        Self { runs, ..self }
     }
 
     /// The scan with at most so many rows; PostgreSQL may only count where none is left out here.
@@ -146,6 +169,18 @@ impl Scan {
         }
     }
 
+    fn put_together(&self, runs: &Runs, rows: &RecordBatch) -> Result<RecordBatch> {
+        let stored = self.presentation.stored();
+        let place = |wanted: Stored| stored.iter().position(|stored| *stored == wanted);
+        let time = self.dataset.time.and_then(|name| self.dataset.column(name)).map(Column::stored);
+        let is_known =
+            |one: &Stored| *one == SERIES_ID || Some(*one) == time || runs.merges.contains_key(one.name);
+        match place(SERIES_ID).filter(|_| stored.iter().all(is_known)) {
+            Some(series) => runs.apply(rows, series, time.and_then(place)),
+            None => Ok(rows.clone()), // more is asked for, or nothing tells the series apart
+        }
+    }
+
     /// How many rows there may be: a guess.
     fn rows(&self) -> usize {
         let all = self.seen;
@@ -157,7 +192,15 @@ impl Scan {
                 let seconds = times.1.saturating_sub(times.0) / 1_000_000_000;
                 // Of a range without an end, a year.
                 let seconds = usize::try_from(seconds).unwrap_or(0).min(366 * 86_400);
-                series.saturating_mul(seconds / (grain_s as usize).max(GRAIN_S) + 1)
+                let grain_s = (grain_s as usize).max(GRAIN_S);
+                let grain_s = match &self.runs {
+                    Some(Runs { width: Some(width), .. }) => {
+                        grain_s.max(usize::try_from(width / 1_000_000_000).unwrap_or(0))
+                    }
+                    Some(Runs { width: None, .. }) => 86_400,
+                    None => grain_s,
+                };
+                series.saturating_mul(seconds / grain_s + 1)
             }
         };
         self.select.limit.map_or(rows, |limit| rows.min(limit))
@@ -174,12 +217,11 @@ impl Scan {
     async fn read_covered(
         &self,
         extent: &Extent,
-        segments: &Segments,
+        segments: &Arc<Segments>,
         to: &Sender<EngineResult<RecordBatch>>,
     ) -> Result<()> {
-        let mut left = self.select.limit.unwrap_or(usize::MAX);
         let Tables { database, dictionary, .. } = &*self.tables;
-        let Cover { segments: covered, rest, snapshot, mut series } =
+        let Cover { segments: covered, rest, snapshot, series } =
             segments.cover(self.dataset, extent.times, database, dictionary).await?;
         let others = rest.iter().map(|times| pushdown::within(self.dataset, times));
         let touched = covered.iter().flat_map(|(_, touched)| touched).map(|one| one.condition(self.dataset));
@@ -194,24 +236,60 @@ impl Scan {
         };
         let (columns, ids) = (self.presentation.stored().to_vec(), extent.ids.clone());
         let wanted = Wanted { columns, ids, times: extent.times };
-        for (segment, touched) in &covered {
-            for block in 0..segment.blocks() {
-                let Some(mut rows) = segment.rows(segments, block, &wanted, touched)? else { continue };
-                if left < rows.num_rows() {
-                    rows = rows.slice(0, left);
-                }
-                left -= rows.num_rows();
-                if !self.send(rows, &mut series, to).await? || left == 0 {
-                    return Ok(());
-                }
-            }
+        let blocks = |(segment, _): &(Arc<Segment>, Vec<Touched>)| segment.blocks();
+        let blocks = Arc::new(Blocks {
+            ends: covered
+                .iter()
+                .scan(0, |end, one| {
+                    *end += blocks(one);
+                    Some(*end)
+                })
+                .collect(),
+            covered,
+            wanted,
+            next: AtomicUsize::new(0),
+            left: AtomicUsize::new(self.select.limit.unwrap_or(usize::MAX)),
+        });
+        let mut readers = JoinSet::new();
+        // A limit that is nearly reached is soon reached by one alone.
+        let cores = if self.select.limit.is_some() { 1 } else { cores() };
+        for _ in 0..cores.min(blocks.ends.last().copied().unwrap_or(0)) {
+            let (scan, segments, blocks) = (self.clone(), segments.clone(), blocks.clone());
+            let (series, to) = (series.clone(), to.clone());
+            readers.spawn(async move { scan.read_blocks(&segments, &blocks, series, &to).await });
         }
-        let Some(snapshot) = snapshot else { return Ok(()) };
+        while let Some(read) = readers.join_next().await {
+            read.map_err(|error| QueryError::Internal(format!("a reader of segments: {error}")))??;
+        }
+        let left = blocks.left.load(Ordering::Relaxed);
+        let Some(snapshot) = snapshot.filter(|_| 0 < left) else { return Ok(()) };
         let mut select = self.select.clone();
         select.limit = select.limit.map(|_| left);
         select.conditions.push(format!("({})", others.join(" OR ")));
         let frames = snapshot.copy(&select.sql()).await?;
         self.forward(frames, series, to).await
+    }
+
+    /// Sends what is wanted of blocks that nobody else has taken yet.
+    async fn read_blocks(
+        &self,
+        segments: &Segments,
+        blocks: &Blocks,
+        mut series: Arc<Series>,
+        to: &Sender<EngineResult<RecordBatch>>,
+    ) -> Result<()> {
+        while let Some((segment, touched, block)) = blocks.take() {
+            let Some(mut rows) = segment.rows(segments, block, &blocks.wanted, touched)? else { continue };
+            let left = blocks.left.load(Ordering::Relaxed);
+            if left < rows.num_rows() {
+                rows = rows.slice(0, left);
+            }
+            blocks.left.fetch_sub(rows.num_rows(), Ordering::Relaxed);
+            if !self.send(rows, &mut series, to).await? || blocks.left.load(Ordering::Relaxed) == 0 {
+                break;
+            }
+        }
+        Ok(())
     }
 
     async fn forward(
@@ -236,6 +314,10 @@ impl Scan {
         series: &mut Arc<Series>,
         to: &Sender<EngineResult<RecordBatch>>,
     ) -> Result<bool> {
+        let rows = match &self.runs {
+            Some(runs) => self.put_together(runs, &rows)?,
+            None => rows,
+        };
         let seen = match self.presentation.apply(&rows, series) {
             Err(Unseen::Unknown(_)) => {
                 let client = self.tables.database.client().await?;
@@ -252,6 +334,19 @@ impl Scan {
             }
         }
     }
+}
+
+impl Blocks {
+    fn take(&self) -> Option<(&Segment, &[Touched], usize)> {
+        let at = self.next.fetch_add(1, Ordering::Relaxed);
+        let place = self.ends.partition_point(|end| *end <= at);
+        let (segment, touched) = self.covered.get(place)?;
+        Some((segment, touched, at + segment.blocks() - self.ends[place]))
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// Of a plan without children that yields its batches as they come.

@@ -46,7 +46,8 @@ use std::{
     time::Instant,
 };
 use tokio::sync::mpsc;
-use touched::{DAY_NS, Touched, Touching};
+pub use touched::Touched;
+use touched::{DAY_NS, Touching};
 
 /// A day is left to the database until it is over for so long: most late readings have come then.
 const SETTLES_NS: i64 = 3_600_000_000_000;

@@ -68,7 +68,7 @@ impl Ticket {
     /// One that works as it is: what is computed for a range of time has the last day.
     pub fn ready(dataset: &str, now: jiff::Timestamp) -> Self {
         let ticket = Self::of(dataset);
-        match Measure::named(dataset) {
+        match Measure::named(dataset).filter(|measure| measure.needs_range()) {
             Some(_) => Self { from: now.checked_sub(LAST).ok(), to: Some(now), ..ticket },
             None => ticket,
         }

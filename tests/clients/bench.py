@@ -235,6 +235,8 @@ class Bench:
         one = f"sensor = 'loop-4711' AND {within('time', MONTH)}"
         one = f"SELECT time, sum / count AS mean FROM rollup_1h WHERE {one} ORDER BY time"
         mean = days.format("sum(r.sum) AS volume, sum(r.sum) / sum(r.count) AS mean")
+        newest = "SELECT time, sensor, metric, value, unit FROM latest"
+        self.slowest("latest value of 10,000 sensors", newest, "<= 20")
         self.slowest("one series, a month of hours", one, "<= 100")
         self.slowest("days by road, 7.2 M hours: volume, mean", mean, "<= 200")
         self.slowest("days by road, 7.2 M hours: v85", days.format("v85(r.state)"), "<= 2000")

@@ -6,6 +6,7 @@ use crate::{
     measured::{self, Source},
     policy::{Policy, Rules},
     provider::{PostgresTable, Tables},
+    runs::rule::PutTogether,
     tables::{self, CATALOG, SCHEMA},
 };
 use datafusion::{
@@ -68,6 +69,7 @@ fn session(
         .with_config(config)
         .with_runtime_env(runtime.clone())
         .with_default_features()
+        .with_optimizer_rule(Arc::new(PutTogether))
         .build();
     let context = SessionContext::new_with_state(state);
     for dataset in tables::ALL {

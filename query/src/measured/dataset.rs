@@ -112,6 +112,11 @@ impl Measure {
         MEASURED.iter().find(|measure| measure.name == name)
     }
 
+    /// Whether it is computed for a range of time that has to be asked for.
+    pub fn needs_range(&self) -> bool {
+        !matches!(self.what, What::Health | What::Latest)
+    }
+
     /// All columns are nullable, as those of tables; units and comments are in the metadata of fields.
     pub fn schema(&self) -> SchemaRef {
         let fields = self.columns.iter().map(|column| {

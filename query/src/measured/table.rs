@@ -1,7 +1,7 @@
 //! The datasets as tables of the engine, and as functions of a width: `traffic` and `traffic('15m')`.
 
 use super::{
-    dataset::{Column, MEASURED, Measure, What},
+    dataset::{Column, MEASURED, Measure},
     period::{self, Bounds},
     scan::{Asked, Scan},
     source::Source,
@@ -99,7 +99,7 @@ impl Table {
     /// The range of time that is read; only what has a usual day needs none.
     fn asked(&self, filters: &[Expr]) -> Result<Asked> {
         let range = period::asked(filters, self.measure.name)?;
-        if range.is_none() && !matches!(self.measure.what, What::Health | What::Latest) {
+        if range.is_none() && self.measure.needs_range() {
             return Err(period::needed(self.measure.name));
         }
         Ok(Asked { measure: self.measure, width: self.width, range, filters: filters.to_vec() })

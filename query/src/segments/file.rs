@@ -357,7 +357,7 @@ mod tests {
         writer.write(rows).unwrap();
         let file = writer.finish().unwrap();
         let whole = fs::read(&path).unwrap();
-        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        fs::write(&path, &whole[..4]).unwrap();
         assert!(file.column(0, 0).is_err());
         drop(file);
         assert!(!path.exists(), "nothing is left behind");
