@@ -24,6 +24,7 @@ mod speed;
 mod tests;
 mod volume;
 
+pub use aggregate::unreadable;
 use aggregate::{
     Aggregate, Answer,
     Argument::{Number, Share, State, Time},

@@ -7,12 +7,19 @@
 
 pub mod rule;
 
-use crate::error::{QueryError, Result};
+use crate::{
+    error::{QueryError, Result},
+    functions::unreadable,
+};
 use datafusion::arrow::{
-    array::{Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch, TimestampNanosecondArray, UInt32Array},
+    array::{
+        Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, PrimitiveArray, RecordBatch,
+        TimestampNanosecondArray, UInt32Array,
+    },
     compute::take,
     datatypes::{ArrowPrimitiveType, DataType, Float64Type, Int32Type, Int64Type, TimestampNanosecondType},
 };
+use processor::model::state::{self, Bins, Parts};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// How rows of a table are put together.
@@ -30,6 +37,8 @@ pub enum Merge {
     Sum,
     Min,
     Max,
+    /// The quantiles of states.
+    Quantiles,
 }
 
 impl Runs {
@@ -61,30 +70,22 @@ impl Runs {
                 );
             }
             let merge = *self.merges.get(schema.field(at).name().as_str()).ok_or_else(wrong)?;
-            match column.data_type() {
-                DataType::Float64 => Ok(merged::<Float64Type>(column, &runs, |one, other| match merge {
-                    Merge::Sum => one + other,
-                    // As the engine compares them: NaN is above all.
-                    Merge::Min => {
-                        if other.total_cmp(&one).is_lt() {
-                            other
-                        } else {
-                            one
-                        }
-                    }
-                    Merge::Max => {
-                        if other.total_cmp(&one).is_gt() {
-                            other
-                        } else {
-                            one
-                        }
-                    }
+            match (merge, column.data_type()) {
+                (Merge::Sum, DataType::Float64) => {
+                    Ok(merged::<Float64Type>(column, &runs, |one, other| one + other))
+                }
+                // As the engine compares them: NaN is above all.
+                (Merge::Min, DataType::Float64) => Ok(merged::<Float64Type>(column, &runs, |one, other| {
+                    if other.total_cmp(&one).is_lt() { other } else { one }
                 })),
-                DataType::Int64 => Ok(merged::<Int64Type>(column, &runs, |one, other| match merge {
-                    Merge::Sum => one.wrapping_add(other), // as the engine adds
-                    Merge::Min => one.min(other),
-                    Merge::Max => one.max(other),
+                (Merge::Max, DataType::Float64) => Ok(merged::<Float64Type>(column, &runs, |one, other| {
+                    if other.total_cmp(&one).is_gt() { other } else { one }
                 })),
+                // As the engine adds.
+                (Merge::Sum, DataType::Int64) => Ok(merged::<Int64Type>(column, &runs, i64::wrapping_add)),
+                (Merge::Min, DataType::Int64) => Ok(merged::<Int64Type>(column, &runs, i64::min)),
+                (Merge::Max, DataType::Int64) => Ok(merged::<Int64Type>(column, &runs, i64::max)),
+                (Merge::Quantiles, DataType::Binary) => quantiles(column.as_binary(), &runs),
                 _ => Err(wrong()),
             }
         });
@@ -138,6 +139,25 @@ fn merged<T: ArrowPrimitiveType>(
         _ => runs.iter().map(valid).collect(),
     };
     Arc::new(merged)
+}
+
+/// Of each run one state with the quantiles of all; null where there are none.
+fn quantiles(states: &BinaryArray, runs: &[Range<usize>]) -> Result<ArrayRef> {
+    let mut merged = BinaryBuilder::with_capacity(runs.len(), 256 * runs.len());
+    for run in runs {
+        if run.len() == 1 {
+            merged.append_option(states.is_valid(run.start).then(|| states.value(run.start)));
+            continue;
+        }
+        let mut bins = Bins::default();
+        for at in run.clone().filter(|at| states.is_valid(*at)) {
+            if let Some(sketch) = Parts::sketch(states.value(at)).map_err(unreadable)? {
+                bins.join(sketch).map_err(unreadable)?;
+            }
+        }
+        merged.append_option((0 < bins.count()).then(|| state::of_bins(&bins)));
+    }
+    Ok(Arc::new(merged.finish()))
 }
 
 #[cfg(test)]

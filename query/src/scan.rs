@@ -378,6 +378,9 @@ impl DisplayAs for Scan {
                 write!(f, ", series {}", ids.len())?;
             }
         }
+        if self.runs.is_some() {
+            write!(f, ", rows put together")?;
+        }
         match self.select.limit {
             Some(limit) => write!(f, ", limit {limit}"),
             None => Ok(()),

@@ -65,6 +65,11 @@ SELECT time, id, count, flagged, expected, sum, residue, min, max, first,
 FROM generate_series('{first}'::timestamptz, '{last}', '1 hour') AS time,
     generate_series(1, 10000) AS id JOIN one ON n = id % (SELECT count(*) FROM one)
 ORDER BY time, id;
+INSERT INTO rollup_1d (bucket, series_id, count, flagged, last, last_time, ends, time_zone)
+SELECT date_trunc('day', last_time), series_id, count, flagged, last, last_time,
+    date_trunc('day', last_time) + interval '1 day', 'UTC'
+FROM rollup_1h WHERE bucket = '{day}'::timestamptz - interval '1 hour'
+ON CONFLICT DO NOTHING;
 """
 
 

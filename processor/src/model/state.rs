@@ -12,7 +12,7 @@ mod sketch;
 mod sum;
 
 pub use bins::Bins;
-pub use codec::{Parts, Unreadable};
+pub use codec::{Parts, Unreadable, of_bins};
 pub use counter::Counter;
 use detail::Before;
 pub use detail::{Detail, Inside, Passages, SPEED_MIN, Spread, Weighted};

@@ -179,18 +179,20 @@ fn bucket_of(expr: &Expr, read: &Read) -> Option<i64> {
 /// The column and what becomes of it: aggregates that are the same of parts as of all.
 fn merge_of(expr: &Expr, read: &Read) -> Option<(&'static Stored, Merge)> {
     let Expr::AggregateFunction(AggregateFunction { func, params }) = bare(expr) else { return None };
-    let [Expr::Column(column)] = params.args.as_slice() else { return None };
+    let (Expr::Column(column), others) = params.args.split_first()? else { return None };
     let is_plain = !params.distinct && params.filter.is_none() && params.order_by.is_empty();
     let column = column_of(column, read).filter(|_| is_plain && is_of(column, read))?;
-    let merge = match func.name() {
-        "sum" => Merge::Sum,
-        "min" => Merge::Min,
-        "max" => Merge::Max,
-        _ => return None,
-    };
     let is_number =
         matches!(column.kind, Kind::Float | Kind::Int64) && matches!(column.source, Source::Sql(_));
-    is_number.then_some((column, merge))
+    let are_literals = others.iter().all(|other| matches!(other, Expr::Literal(..)));
+    let merge = match func.name() {
+        "sum" if is_number && others.is_empty() => Merge::Sum,
+        "min" if is_number && others.is_empty() => Merge::Min,
+        "max" if is_number && others.is_empty() => Merge::Max,
+        "v85" | "quantile" if column.kind == Kind::Bytes && are_literals => Merge::Quantiles,
+        _ => return None,
+    };
+    Some((column, merge))
 }
 
 fn bare(expr: &Expr) -> &Expr {

@@ -56,6 +56,33 @@ mod scenarios {
         Ok(())
     }
 
+    /// What is added up where it is read is the same as what is added up later.
+    async fn adds_up(city: &City) -> anyhow::Result<()> {
+        let mut flight = Flight::connect(city.flight_url()).await?;
+        let (from, to) = (midnight(3)?, midnight(1)?);
+        for table in ["rollup_5m", "rollup_1h"] {
+            let sql = |zero: &str| {
+                format!(
+                    "SELECT s.id, date_bin(INTERVAL '6 hours', r.time) AS bucket, sum(r.count{zero}), min(r.min{zero}), \
+                            max(r.max{zero}), sum(r.late{zero}), sum(r.expected{zero}) \
+                     FROM {table} AS r JOIN sensor AS s ON s.id = r.sensor \
+                     WHERE r.time >= '{from}' AND r.time < '{to}' GROUP BY 1, 2 ORDER BY 1, 2"
+                )
+            };
+            let plan = async |flight: &mut Flight, zero: &str| {
+                anyhow::Ok(format!("{:?}", flight.rows(&format!("EXPLAIN {}", sql(zero))).await?))
+            };
+            ensure!(plan(&mut flight, "").await?.contains("rows put together"), "{table} is added up later");
+            ensure!(
+                !plan(&mut flight, " + 0").await?.contains("rows put together"),
+                "a sum of something else"
+            );
+            let (early, late) = (flight.rows(&sql("")).await?, flight.rows(&sql(" + 0")).await?);
+            ensure!(early == late && early.len() == 8 * 3, "{table}:\nearly {early:?}\nlate  {late:?}");
+        }
+        Ok(())
+    }
+
     async fn made(city: &City, event: &str) -> anyhow::Result<f64> {
         let page = city.metrics().await?;
         Ok(page.labelled("screenline_segments_total", "event", event).unwrap_or(0.0))
@@ -84,6 +111,7 @@ mod scenarios {
         };
         let before = used().await?;
         agree(&city, "from segments").await?;
+        adds_up(&city).await?;
         ensure!(before < used().await?, "segments are there and not used");
 
         // Late readings, one after the other while somebody looks: at once from the tables, never from the old file.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::{Buf, BufMut, TryGetError};
 
-use super::{Counter, Detail, Passages, Sketch, Spread, Sum, Values, Weighted};
+use super::{Bins, Counter, Detail, Passages, Sketch, Spread, Sum, Values, Weighted};
 use crate::model::{Fixed, Time};
 
 const VERSION: u8 = 1;
@@ -81,6 +81,21 @@ impl Detail {
             weighted: parts.weighted.map(Box::new),
         })
     }
+}
+
+/// The bytes of a [`Detail`] that has nothing but the quantiles of these bins.
+pub fn of_bins(bins: &Bins) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    out.put_u8(VERSION);
+    out.put_u8(SKETCH);
+    out.put_i64_le(0);
+    out.put_f64_le(0.0);
+    let length = out.len();
+    out.put_u32_le(0);
+    bins.encode(&mut out);
+    let bytes = (out.len() - length - size_of::<u32>()) as u32; // of some thousand bins at most
+    out[length..length + size_of::<u32>()].copy_from_slice(&bytes.to_le_bytes());
+    out
 }
 
 /// The bytes of a [`Detail`], read only as far as plain numbers go: for those who look at millions.
