@@ -130,6 +130,46 @@ def basic_credentials_need_no_padding(server: Server) -> None:
 
 
 @check
+def a_tail_shows_signs_of_life_and_goes_on_from_its_place(server: Server) -> None:
+    with server.client() as client:
+
+        def follow(**more: object) -> tuple[flight.FlightStreamReader, dict]:
+            reader = client.do_get(reading(live=True, columns=["time", "value"], **more), server.options())
+            assert reader.schema.field("time").type == INSTANT and reader.schema.names[1] == "value"
+            first = reader.read_chunk()
+            assert first.data is None, "nothing was committed since it began"
+            return reader, json.loads(first.app_metadata.to_pybytes())
+
+        reader, about = follow()
+        reader.cancel()
+        assert {"resume", "at"} <= set(about), about
+        again, later = follow(resume=about["resume"])
+        assert about["at"] <= later["at"]
+        again.cancel()
+        for wrong in [{"resume": "no token"}, {"limit": 3}, {"width": "1h"}]:
+            ticket = reading(live=True, **wrong)
+            refused(
+                pa.ArrowInvalid, "", lambda: client.do_get(ticket, server.options()).read_chunk()
+            )
+
+
+@check
+def the_newest_of_each_series_is_what_its_readings_say(server: Server) -> None:
+    with server.client() as client:
+
+        def get(text: str) -> list[dict]:
+            return client.do_get(sql(text), server.options()).read_all().to_pylist()
+
+        newest = get("SELECT sensor, metric, time, value FROM latest ORDER BY sensor, metric")
+        flagged = 1 | 64 | 128 | 256 | 512  # what does not count
+        stored = get(
+            "SELECT r.sensor, r.metric, max(r.time) AS time, last_value(r.value ORDER BY r.time) AS value "
+            f"FROM reading AS r WHERE (r.quality & {flagged}) = 0 GROUP BY 1, 2 ORDER BY 1, 2"
+        )
+        assert newest == stored and newest, (len(newest), len(stored))
+
+
+@check
 def reading_stops_when_the_flight_info_is_cancelled(server: Server) -> None:
     with server.client() as client:
         info = client.get_flight_info(

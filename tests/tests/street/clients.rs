@@ -22,8 +22,9 @@ mod scenarios {
         "polars_pandas.py",
         "jdbc.py",
     ];
-    const EXAMPLES: [&str; 6] = [
+    const EXAMPLES: [&str; 7] = [
         "pyarrow_flight.py",
+        "live_tail.py",
         "adbc_dbapi.py",
         "adbc_polars.py",
         "adbc_pandas.py",
