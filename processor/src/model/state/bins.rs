@@ -26,7 +26,7 @@ struct Side {
 const GROWTH: i32 = 64;
 /// Beyond any key that a value between `NEAREST_TO_ZERO` and `FARTHEST` has.
 const KEY_MIN: i64 = -704;
-const KEY_MAX: i64 = 1_375;
+const KEY_MAX: i64 = 1_407;
 /// By which the borders of bins grow, as the configuration has it.
 const GAMMA: f64 = (1.0 + RELATIVE_ERROR) / (1.0 - RELATIVE_ERROR);
 /// A float counts no further without gaps.
@@ -147,23 +147,25 @@ impl Side {
     fn join(&mut self, input: &mut Input<'_>) -> Result<(), Unreadable> {
         let mut key: i64 = 0;
         for _ in 0..input.whole()? {
-            let step = input.whole()?;
+            let (step, count) = input.bin()?;
             key = key.wrapping_add((step >> 1) as i64 ^ -((step & 1) as i64));
-            let count = input.count()?;
-            if key < KEY_MIN || KEY_MAX < key {
-                return Err(Unreadable::Spoiled);
-            }
             self.total = self.total.checked_add(count).ok_or(Unreadable::Spoiled)?;
-            *self.at(key as i32) += count; // at most the total
+            *self.at(key)? += count; // at most the total
         }
         Ok(())
     }
 
-    fn at(&mut self, key: i32) -> &mut u64 {
-        if key < self.from || self.from + self.counts.len() as i32 <= key {
-            self.reach(key);
+    fn at(&mut self, key: i64) -> Result<&mut u64, Unreadable> {
+        // Negative ones are beyond any length.
+        let mut place = key.wrapping_sub(i64::from(self.from)) as usize;
+        if self.counts.len() <= place {
+            if key < KEY_MIN || KEY_MAX < key {
+                return Err(Unreadable::Spoiled);
+            }
+            self.reach(key as i32);
+            place = (key as i32 - self.from) as usize;
         }
-        &mut self.counts[(key - self.from) as usize]
+        Ok(&mut self.counts[place])
     }
 
     #[cold]
@@ -251,6 +253,22 @@ impl Input<'_> {
         Ok(whole)
     }
 
+    /// The step to the next bin, and its count: mostly a byte, and one or two.
+    fn bin(&mut self) -> Result<(u64, u64), Unreadable> {
+        let (step, count, rest) = match self.0 {
+            [step @ 0..0x80, count @ 0..0x80, rest @ ..] => (step, SMALL[usize::from(*count)], rest),
+            [step @ 0..0x80, high, low @ 0..0x80, rest @ ..] => {
+                (step, count_of(u64::from(high & 0x7F) << 57 | u64::from(*low) << 50), rest)
+            }
+            _ => return Ok((self.whole()?, self.count()?)),
+        };
+        self.0 = rest;
+        match count {
+            NO_COUNT => Err(Unreadable::Spoiled),
+            count => Ok((u64::from(*step), count)),
+        }
+    }
+
     /// A float, seven bits a byte, the highest first: of small numbers there is one byte.
     fn count(&mut self) -> Result<u64, Unreadable> {
         let mut bits = 0;
@@ -265,11 +283,32 @@ impl Input<'_> {
                 break;
             }
         }
-        let count = f64::from_bits(bits.rotate_right(6).wrapping_add(1_f64.to_bits())) - 1.0;
-        // Never false for what is no number.
-        if 0.0 <= count && count <= COUNT_MAX { Ok(count as u64) } else { Err(Unreadable::Spoiled) }
+        match count_of(bits) {
+            NO_COUNT => Err(Unreadable::Spoiled),
+            count => Ok(count),
+        }
     }
 }
+
+const NO_COUNT: u64 = u64::MAX;
+
+/// The count that so many bits say, the first of a byte the highest.
+const fn count_of(bits: u64) -> u64 {
+    let count = f64::from_bits(bits.rotate_right(6).wrapping_add(1_f64.to_bits())) - 1.0;
+    // Never false for what is no number.
+    if 0.0 <= count && count <= COUNT_MAX { count as u64 } else { NO_COUNT }
+}
+
+/// Counts of one byte.
+const SMALL: [u64; 0x80] = {
+    let mut small = [0; 0x80];
+    let mut byte = 0;
+    while byte < small.len() {
+        small[byte] = count_of((byte as u64) << 57);
+        byte += 1;
+    }
+    small
+};
 
 fn put_whole(out: &mut Vec<u8>, mut whole: u64) {
     for _ in 0..8 {
@@ -284,6 +323,11 @@ fn put_whole(out: &mut Vec<u8>, mut whole: u64) {
 
 fn put_count(out: &mut Vec<u8>, count: u64) {
     let mut bits = (count as f64 + 1.0).to_bits().wrapping_sub(1_f64.to_bits()).rotate_left(6);
+    // Two bytes say most of them.
+    if bits << 14 == 0 {
+        let (high, low) = ((bits >> 57) as u8, (bits >> 50) as u8 & 0x7F);
+        return if low == 0 { out.push(high) } else { out.extend([high | 0x80, low]) };
+    }
     for _ in 0..8 {
         let next = (bits >> 57) as u8;
         bits <<= 7;
