@@ -44,6 +44,7 @@ mod scenarios {
             readings: 50,
             ..Load::clean(source, 1, from)
         };
+        let process = city.pid("query")?;
         let begun = city.metrics().await?;
         hold(&city, &load("before")).await?;
         let quiet = city.metrics().await?;
@@ -89,6 +90,7 @@ mod scenarios {
             age(&beside, &quiet),
             age(&quiet, &begun)
         ));
+        ensure!(city.pid("query")? == process, "the service was ended and began anew");
         ensure!(ingest <= MEMORY_MAX_MIB && query <= QUERY_MAX_MIB, "ingest {ingest} MiB, query {query} MiB");
         // The service goes on.
         city.eventually("an answer of the query service", async || {
