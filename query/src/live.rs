@@ -23,6 +23,7 @@ use crate::{
 };
 use datafusion::arrow::array::RecordBatch;
 use latest::{Latest, Readings, STORED};
+use news::Chunks;
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
@@ -39,8 +40,8 @@ const KEPT_FOR: Duration = Duration::from_secs(300);
 const NEWS_AHEAD: usize = 32;
 /// Tails that read from the database at once.
 const CATCHING_UP: usize = 2;
-/// Readings of one look: at 40 bytes each. What is more came while nobody looked, or faster than anybody can look at.
-const ROWS_MAX: usize = 1_000_000;
+/// Readings of one look that are told to those who follow, at 40 bytes each. Of more they are told that there is more.
+const ROWS_MAX: usize = 200_000;
 
 #[derive(Debug)]
 pub struct Feed {
@@ -71,6 +72,8 @@ enum Event {
 /// What came from one moment to another.
 #[derive(Debug)]
 struct News {
+    /// None: nobody looked before.
+    from: Option<Moment>,
     to: Moment,
     /// With the columns of `STORED`.
     rows: Vec<RecordBatch>,
@@ -97,7 +100,8 @@ impl Feed {
         let asked = Instant::now();
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
         let mut state = self.state.lock().await;
-        let is_old = |latest: &Latest| latest.registry_version != names.registry_version();
+        let is_old =
+            |latest: &Latest| latest.registry_version != names.registry_version() || latest.is_provisional;
         if state.latest.as_ref().is_some_and(is_old) {
             state.latest = None;
         }
@@ -150,55 +154,62 @@ impl Feed {
         let snapshot = database.snapshot().await?;
         let client = snapshot.client()?;
         let now = Moment::of(client).await?;
-        let chunks = match &state.moment {
-            Some(before) if before.server == now.server => news::between(client, before, &now).await?,
-            Some(_) => {
-                state.latest = None;
-                self.lose(QueryError::Unavailable("the database was restarted".into()));
-                Vec::new()
-            }
-            None => Vec::new(),
-        };
+        let mut before = state.moment.clone();
+        if before.as_ref().is_some_and(|before| before.server != now.server) {
+            (before, state.latest) = (None, None);
+            self.lose(QueryError::Unavailable("the database was restarted".into()));
+        }
         let loaded = match state.latest.is_none() && with_latest {
             true => Some(Latest::load(client, database, names).await?),
             false => None,
         };
         snapshot.finish().await?;
         let (mut rows, mut count) = (Vec::new(), 0);
-        for chunk in &chunks {
+        let mut chunks = before.as_ref().map(|before| Chunks::between(before, &now));
+        while let Some(chunks) = &mut chunks
+            && let Some(chunk) = chunks.next(database).await?
+        {
             let mut reader = chunk.read(database, &STORED).await?;
             while let Some(batch) = reader.next().await? {
-                count += batch.num_rows();
-                if ROWS_MAX < count {
-                    let text = format!("more than {ROWS_MAX} readings came at once: go on with `resume`");
-                    return Err(QueryError::Exhausted(text));
+                // One that is loaded below has them already.
+                if let Some(latest) = &mut state.latest {
+                    latest.take(&Readings::of(&batch)?, names);
                 }
-                rows.push(batch);
+                count += batch.num_rows();
+                if count <= ROWS_MAX && 0 < self.events.receiver_count() {
+                    rows.push(batch);
+                }
             }
         }
-        if let Some(loaded) = loaded {
-            state.latest = Some(loaded);
-        } else if let Some(latest) = &mut state.latest {
-            for batch in &rows {
-                latest.take(&Readings::of(batch)?, names);
-            }
+        if loaded.is_some() {
+            state.latest = loaded;
         }
         state.looked = Some(began);
         state.moment = Some(now.clone());
-        let _ = self.events.send(Arc::new(Event::News(News { to: now, rows }))); // nobody may follow
+        match count <= ROWS_MAX {
+            true => self.tell(Event::News(News { from: before, to: now, rows })),
+            false => self.lose(QueryError::Exhausted(format!(
+                "more than {ROWS_MAX} readings came at once: go on with `resume`"
+            ))),
+        }
         Ok(())
     }
 
     fn lose(&self, error: QueryError) {
-        let _ = self.events.send(Arc::new(Event::Lost(error))); // nobody may follow
+        self.tell(Event::Lost(error));
+    }
+
+    fn tell(&self, event: Event) {
+        let _ = self.events.send(Arc::new(event)); // nobody may follow
     }
 
     /// Looks, if anybody wants it; how long to rest then.
     async fn keep(&self, database: &Database, dictionary: &Dictionary) -> Duration {
         let asked = *self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let is_asked = asked.is_some_and(|asked| asked.elapsed() < KEPT_FOR);
-        let is_followed = 0 < self.events.receiver_count();
         let mut state = self.state.lock().await;
+        // Whoever joins does it in the same order.
+        let is_followed = 0 < self.events.receiver_count();
         if !is_asked && !is_followed {
             *state = State::default();
             return LOOK_EVERY;

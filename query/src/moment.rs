@@ -35,9 +35,32 @@ impl Moment {
         Ok(Self { snapshot: row.try_get(0)?, at: row.try_get(1)?, server, lineage })
     }
 
-    /// Transactions before this one are over.
+    /// Transactions from this one on had not begun.
     pub fn ahead(&self) -> u64 {
-        self.snapshot.split(':').nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
+        self.parts().map_or(0, |(_, ahead, _)| ahead)
+    }
+
+    /// A place before this moment: it sees what this one sees of the transactions up to one that began at some time.
+    pub fn up_to(&self, last: u64, at: Timestamp) -> Self {
+        let running = self.parts().map(|(_, _, running)| running).unwrap_or_default();
+        let running: Vec<u64> = running.into_iter().filter(|xid| *xid <= last).collect();
+        let ahead = last.saturating_add(1);
+        let first = running.first().copied().unwrap_or(ahead);
+        let texts: Vec<String> = running.iter().map(ToString::to_string).collect();
+        Self { snapshot: format!("{first}:{ahead}:{}", texts.join(",")), at, ..self.clone() }
+    }
+
+    /// The first transaction that ran, the first that had not begun, and those that ran, in order; none: it is no
+    /// snapshot.
+    fn parts(&self) -> Option<(u64, u64, Vec<u64>)> {
+        let mut parts = self.snapshot.split(':');
+        let (first, ahead, running) = (parts.next()?, parts.next()?, parts.next()?);
+        let (first, ahead): (u64, u64) = (first.parse().ok()?, ahead.parse().ok()?);
+        let running = running.split_terminator(',').map(str::parse).collect::<Result<Vec<u64>, _>>().ok()?;
+        let is_ordered = running.windows(2).all(|two| two[0] < two[1]);
+        let is_within = running.iter().all(|xid| (first..ahead).contains(xid));
+        let is_snapshot = parts.next().is_none() && 0 < first && first <= ahead && is_ordered && is_within;
+        is_snapshot.then_some((first, ahead, running))
     }
 }
 
@@ -58,15 +81,12 @@ impl FromStr for Moment {
         let mut part = || parts.next().ok_or_else(wrong);
         let (lineage, at, snapshot) = (part()?, part()?, part()?);
         let at = at.parse().ok().and_then(|micros| Timestamp::from_microsecond(micros).ok());
-        let is_snapshot = {
-            let mut numbers = snapshot.split([':', ',']).filter(|number| !number.is_empty());
-            snapshot.matches(':').count() == 2 && numbers.all(|number| number.parse::<u64>().is_ok())
-        };
-        if !is_snapshot {
-            return Err(wrong());
-        }
         let (snapshot, lineage) = (snapshot.to_owned(), lineage.to_owned());
-        Ok(Self { snapshot, at: at.ok_or_else(wrong)?, server: String::new(), lineage })
+        let moment = Self { snapshot, at: at.ok_or_else(wrong)?, server: String::new(), lineage };
+        match moment.parts() {
+            Some(_) => Ok(moment),
+            None => Err(wrong()),
+        }
     }
 }
 
@@ -85,9 +105,29 @@ mod tests {
         };
         assert_eq!(moment.to_string().parse::<Moment>().unwrap(), moment);
         assert_eq!(moment.ahead(), 104);
-        for wrong in ["", "a/1/1:2", "a/x/1:2:", "a/1/1:2:3:4", "a/1/1:x:", "a/1/1:2:'"] {
+        for wrong in [
+            "",
+            "a/1/1:2",
+            "a/x/1:2:",
+            "a/1/1:2:3:4",
+            "a/1/1:x:",
+            "a/1/1:2:'",
+            "a/1/5:3:",
+            "a/1/::",
+            "a/1/1:9:5,4",
+            "a/1/4:9:3",
+        ] {
             assert!(wrong.parse::<Moment>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_place_on_the_way_sees_no_more_than_the_moment() {
+        let snapshot = "100:110:100,104,108".into();
+        let moment =
+            Moment { snapshot, at: Timestamp::UNIX_EPOCH, server: String::new(), lineage: "a".into() };
+        let place = |last| moment.up_to(last, Timestamp::UNIX_EPOCH).snapshot;
+        assert_eq!([place(99), place(103), place(109)], ["100:100:", "100:104:100", "100:110:100,104,108"]);
     }
 
     proptest! {

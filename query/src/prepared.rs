@@ -214,11 +214,14 @@ fn bare(value: ScalarValue) -> ScalarValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow_flight::encode::FlightDataEncoderBuilder;
     use datafusion::arrow::{
         array::{ArrayRef, Int64Array, StringArray, UnionArray},
         buffer::ScalarBuffer,
         datatypes::{DataType, Field, UnionFields},
+        ipc::{CompressionType, writer::IpcWriteOptions},
     };
+    use futures::TryStreamExt;
 
     #[test]
     fn the_statement_unused_for_longest_makes_room() {
@@ -246,6 +249,31 @@ mod tests {
         assert!(prepared.bind("you", handle.as_bytes(), Vec::new(), now).is_err());
         prepared.close("you", handle.as_bytes());
         assert!(prepared.get("me", handle.as_bytes(), now).is_ok());
+    }
+
+    /// What becomes of a row of parameters on its way, with its messages so many times over.
+    async fn sent(options: IpcWriteOptions, times: usize) -> std::result::Result<Vec<ScalarValue>, Status> {
+        let batch =
+            RecordBatch::try_from_iter([("p", Arc::new(StringArray::from(vec!["x"])) as ArrayRef)]).unwrap();
+        let encoder = FlightDataEncoderBuilder::new().with_options(options);
+        let messages: Vec<FlightData> =
+            encoder.build(futures::stream::iter([Ok(batch)])).try_collect().await.unwrap();
+        let (schema, rows) = messages.split_first().unwrap();
+        let rows = rows.iter().cycle().take(times * rows.len());
+        let messages: Vec<_> = std::iter::once(schema).chain(rows).cloned().map(Ok).collect();
+        row(futures::stream::iter(messages)).await
+    }
+
+    #[tokio::test]
+    async fn parameters_are_plain_and_few() {
+        let plain = IpcWriteOptions::default;
+        assert_eq!(sent(plain(), 1).await.unwrap(), [ScalarValue::from("x")]);
+        let compressed = plain().try_with_compression(Some(CompressionType::LZ4_FRAME)).unwrap();
+        assert!(sent(compressed, 1).await.unwrap_err().message().contains("compressed"));
+        assert!(sent(plain(), 2).await.unwrap_err().message().contains("one row"));
+        let much = futures::stream::repeat_with(|| Ok(FlightData::new().with_data_body(vec![0; 1 << 20])));
+        let passed: Vec<_> = bounded(much.take(10)).collect().await;
+        assert_eq!(passed.iter().position(Result::is_err), Some(3));
     }
 
     #[test]

@@ -52,6 +52,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prompt<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.left = 0; // who is answered has said enough
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -60,6 +61,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prompt<S> {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.left = 0;
         Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
     }
 

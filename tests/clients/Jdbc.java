@@ -41,12 +41,20 @@ public class Jdbc {
     }
 
     static void check(String promise, Check check) {
+        boolean made = false;
         try (Connection connection = DriverManager.getConnection(url)) {
             check.make(connection);
-            System.out.println("ok       " + promise);
+            made = true;
         } catch (Throwable error) {
-            failed++;
-            System.out.println("FAILED   " + promise + ": " + error);
+            // The driver may lose a buffer of an answer that is cancelled, and says so when the connection is closed.
+            made &= error.toString().contains("Failed to clean up client resources");
+            if (!made) {
+                failed++;
+                System.out.println("FAILED   " + promise + ": " + error);
+            }
+        }
+        if (made) {
+            System.out.println("ok       " + promise);
         }
     }
 

@@ -214,6 +214,12 @@ SELECT date_bin(interval '0 seconds', time) FROM reading
 SELECT date_trunc('eternity', time) FROM reading
 SELECT substr('abc', -9223372036854775808, -1)
 SELECT repeat('x', 10000000000)
+SELECT repeat(arrow_cast('x', 'LargeUtf8'), 9000000000000) IS NULL
+SELECT 'a' LIKE repeat(arrow_cast('x', 'LargeUtf8'), 9000000000000)
+SELECT 'a' NOT IN (repeat(arrow_cast('x', 'LargeUtf8'), 9000000000000), 'b')
+SELECT CASE WHEN repeat(arrow_cast('x', 'LargeUtf8'), 9000000000000) = 'x' THEN 1 END
+SELECT count(*) FILTER (WHERE repeat(arrow_cast('x', 'LargeUtf8'), 9000000000000) = 'x') FROM reading
+SELECT row_number() OVER (ORDER BY repeat(sensor, 100000000)) FROM reading
 SELECT regexp_like('a', '(a{1000}){1000}')
 SELECT regexp_replace('a', '(', 'x')
 SELECT first_value(value) OVER (ROWS BETWEEN -1 PRECEDING AND CURRENT ROW) FROM reading
@@ -289,6 +295,11 @@ def generated_sql() -> Iterable[tuple[str, str]]:
     yield "subqueries in FROM", "SELECT * FROM (" * 2000 + "SELECT 1" + ")" * 2000
     yield "subqueries in IN", "SELECT 1 WHERE 1 IN (" * 1000 + "SELECT 1" + ")" * 1000
     yield "EXISTS in EXISTS", "SELECT 1 WHERE EXISTS (" * 1000 + "SELECT 1" + ")" * 1000
+    yield "separators in separators", "SELECT " + "concat_ws(" * 5 + "'x'" + (", ''" * 1000 + ")") * 5
+    yield "a long text in each row", "SELECT '" + "x" * 250_000 + "' FROM reading"
+    yield "more tables than connections", " UNION ALL ".join(
+        ["SELECT time, count FROM rollup_1h"] * 40
+    ) + " ORDER BY time"
     yield "WITH in WITH", "WITH a AS (" * 200 + "SELECT 1" + ") SELECT * FROM a" * 200
     yield "WITH doubling", "WITH a0 AS (SELECT 1 AS x)" + "".join(
         f", a{i} AS (SELECT a.x FROM a{i - 1} AS a CROSS JOIN a{i - 1} AS b)" for i in range(1, 60)
@@ -313,7 +324,7 @@ def generated_sql() -> Iterable[tuple[str, str]]:
 
 
 # Of these, what may be planned as long as it does not run.
-PLANNED = {"a cube of 24", "parameters without values"}
+PLANNED = {"a cube of 24", "more tables than connections", "parameters without values"}
 
 # Each takes all it can get of memory or time.
 GREEDY_SQL = """
@@ -407,11 +418,24 @@ def tickets() -> Iterable[Case]:
         '{"dataset": "sensor", "from": "2024-01-01T00:00:00Z"}',
         '{"dataset": "zone", "metric": ["x"]}',
         '{"dataset": "reading"} {"dataset": "event"}',
+        '{"dataset": "reading", "live": 1}',
+        '{"dataset": "reading", "live": true, "limit": 1}',
+        '{"dataset": "reading", "live": true, "from": "2024-01-01T00:00:00Z"}',
+        '{"dataset": "ledger", "live": true}',
+        '{"dataset": "reading", "resume": ""}',
+        '{"dataset": "reading", "resume": "1/2/3:4:"}',
+        '{"dataset": "reading", "resume": "1.1.1.1/0/0:0:"}',
+        '{"dataset": "reading", "resume": "\'; DROP TABLE reading; --"}',
+        '{"dataset": "reading", "id": ""}',
+        '{"dataset": "reading", "id": "a b"}',
+        '{"dataset": "reading", "id": "../../x"}',
     ]:
         yield ticket(text, text)
     yield ticket("deep JSON", '{"dataset":' * 5000)
     yield ticket("deep JSON in an unknown field", '{"x":' + "[" * 20_000)
     yield ticket("a long list", json.dumps({"dataset": "reading", "sensor": ["x" * 10] * 50_000}))
+    yield ticket("a long id", json.dumps({"dataset": "reading", "id": "x" * 65}))
+    yield ticket("a long place", json.dumps({"dataset": "reading", "resume": "1/1/" + "1," * 50_000}))
     yield ticket("a long name", json.dumps({"dataset": "x" * 200_000}))
     yield ticket(
         "a value like SQL", '{"dataset": "reading", "sensor": ["\' OR 1=1 --"]}', harmless=True

@@ -140,6 +140,7 @@ fn create(args: &CreateArgs, now: Timestamp, console: &Console) -> anyhow::Resul
     let expires = expires.transpose()?;
     let certificate = args.certificate.as_deref().map(Digest::of_certificate).transpose()?;
     let path = args.file.made()?;
+    let is_first = !path.exists();
     let secret = Tokens::create(&path, (&args.name, &args.role), expires, certificate, now)?;
     if args.json {
         println!(
@@ -154,6 +155,9 @@ fn create(args: &CreateArgs, now: Timestamp, console: &Console) -> anyhow::Resul
         args.name,
         path.display()
     ));
+    if is_first {
+        console.line("it is the first: start a running city again, which then asks everybody who they are");
+    }
     Ok(())
 }
 

@@ -172,8 +172,9 @@ impl Eraser {
         if self.whole() {
             traces.registry = self.forget_sensor().await?;
         }
-        let finish =
-            "UPDATE erasure SET finished_at = now(), conflicts = conflicts + $2, rejections = rejections + $3
+        // Whoever holds what was there until now reads it anew.
+        let finish = "WITH changed AS (UPDATE city SET registry_version = registry_version + 1)
+             UPDATE erasure SET finished_at = now(), conflicts = conflicts + $2, rejections = rejections + $3
                       WHERE id = $1";
         self.client.execute(finish, &[&self.id, &traces.conflicts, &traces.rejections]).await?;
         Ok(traces)

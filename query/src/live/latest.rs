@@ -59,6 +59,8 @@ pub struct Latest {
     last: HashMap<i32, Last>,
     /// Of the registry, by which it was decided what counts.
     pub registry_version: i64,
+    /// Some rollups are of an older one, and wait to be rolled again.
+    pub is_provisional: bool,
 }
 
 impl<'r> Readings<'r> {
@@ -92,10 +94,13 @@ impl Latest {
     /// # Errors
     /// The database cannot be read.
     pub async fn load(client: &Client, database: &Database, names: &Series) -> Result<Self> {
-        let mut latest =
-            Self { last: HashMap::with_capacity(names.len()), registry_version: names.registry_version() };
+        let mut latest = Self {
+            last: HashMap::with_capacity(names.len()),
+            registry_version: names.registry_version(),
+            is_provisional: false,
+        };
         latest.take_rolled(client).await?;
-        latest.find_readings(database).await?;
+        latest.find_readings(database, names).await?;
         let pending = pending(client, names).await?;
         let mut reader = news::read(database, &STORED, &pending, None).await?;
         while let Some(rows) = reader.next().await? {
@@ -108,15 +113,11 @@ impl Latest {
     pub fn take(&mut self, readings: &Readings<'_>, names: &Series) {
         for (at, id) in readings.ids.iter().enumerate() {
             let one = readings.last(at);
-            let Some((quality, _)) = one.reading else { continue };
-            let known = self.last.get(id);
             // What is of the same time is the same reading, or stood in for it.
-            if known.is_some_and(|known| one.time < known.time)
-                || names.view(*id, one.time, one.value, quality).1.intersects(Quality::EXCLUDED)
-            {
-                continue;
+            let is_newest = self.last.get(id).is_none_or(|known| known.time <= one.time);
+            if is_newest && counts(*id, &one, names) {
+                self.last.insert(*id, one);
             }
-            self.last.insert(*id, one);
         }
     }
 
@@ -158,7 +159,7 @@ impl Latest {
     }
 
     /// The readings that the rollups tell of, as far as they are kept: a statement for each day that has some.
-    async fn find_readings(&mut self, database: &Database) -> Result<()> {
+    async fn find_readings(&mut self, database: &Database, names: &Series) -> Result<()> {
         let mut days: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
         for last in self.last.values() {
             days.entry(last.time.micros().div_euclid(DAY_NS / 1000)).or_default().push(last.time.micros());
@@ -173,16 +174,30 @@ impl Latest {
                 let readings = Readings::of(&rows)?;
                 for (at, id) in readings.ids.iter().enumerate() {
                     let one = readings.last(at);
-                    if let Some(known) = self.last.get_mut(id)
-                        && known.time == one.time
-                    {
-                        *known = one;
+                    if self.last.get(id).is_none_or(|known| known.time != one.time) {
+                        continue;
+                    }
+                    match counts(*id, &one, names) {
+                        true => {
+                            self.last.insert(*id, one);
+                        }
+                        false => {
+                            self.last.remove(id);
+                            self.is_provisional = true;
+                        }
                     }
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Whether a reading is in the sums of its rollups, as the registry judges it today.
+fn counts(id: i32, last: &Last, names: &Series) -> bool {
+    last.reading.is_some_and(|(quality, _)| {
+        !names.view(id, last.time, last.value, quality).1.intersects(Quality::EXCLUDED)
+    })
 }
 
 /// `time` is one of these, in microseconds.
@@ -250,7 +265,7 @@ mod tests {
     fn a_reading_takes_the_place_of_its_rollup() {
         let names = Series::of([(1, "a", "m", "u")]);
         let rolled = Last { time: Time::from_micros(20_000_000), value: 7.0, reading: None };
-        let mut latest = Latest { last: HashMap::from([(1, rolled)]), registry_version: 0 };
+        let mut latest = Latest { last: HashMap::from([(1, rolled)]), ..Latest::default() };
         latest.take(&Readings::of(&rows(&[(1, 20, 2.0, 4)])).unwrap(), &names);
         assert_eq!(latest.get(1).unwrap().reading.unwrap().0, Quality(4));
     }

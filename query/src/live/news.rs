@@ -12,7 +12,6 @@ use crate::{
 };
 use jiff::Timestamp;
 use std::ops::Range;
-use tokio_postgres::Client;
 
 /// Batches whose readings are read at once.
 const BATCHES: usize = 500;
@@ -22,10 +21,20 @@ const RANGES_MAX: usize = 64;
 /// Readings of some transactions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
-    /// As rows keep them: without the epoch, which 4 billion transactions make.
-    xids: Vec<u32>,
+    /// In order.
+    xids: Vec<u64>,
+    /// When the last of them began.
+    at: Timestamp,
     /// Nanoseconds; the ends are excluded.
     times: Vec<Range<i64>>,
+}
+
+/// What one moment sees and another does not, in the order of the transactions, some at a time: there may be a day of it.
+pub struct Chunks<'m> {
+    from: &'m Moment,
+    to: &'m Moment,
+    /// The last that was told.
+    after: u64,
 }
 
 /// Where `reading` is.
@@ -33,50 +42,66 @@ pub fn readings() -> Result<&'static Dataset> {
     Dataset::named("reading").ok_or_else(|| QueryError::Internal("no dataset of readings".into()))
 }
 
-/// What `to` sees and `from` does not, in the order of the transactions.
-///
-/// # Errors
-/// The database cannot be read.
-pub async fn between(client: &Client, from: &Moment, to: &Moment) -> Result<Vec<Chunk>> {
-    let select = "SELECT xid::text::int8 & 4294967295, lower(times), upper(times)
-                  FROM (SELECT xid, unnest(times) AS times FROM batch
-                        WHERE pg_snapshot_xmin($1::text::pg_snapshot) <= xid
-                          AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot)
-                          AND pg_visible_in_snapshot(xid, $2::text::pg_snapshot)) AS new
-                  ORDER BY xid";
-    let mut batches: Vec<(u32, Vec<Range<i64>>)> = Vec::new();
-    for row in client.query(select, &[&from.snapshot, &to.snapshot]).await? {
-        let xid = u32::try_from(row.try_get::<_, i64>(0)?)
-            .map_err(|_| QueryError::Internal("a transaction beyond 32 bits".into()))?;
-        let (low, high): (Timestamp, Timestamp) = (row.try_get(1)?, row.try_get(2)?);
-        let times = segments::nanos(low)..segments::nanos(high).saturating_add(1);
-        match batches.last_mut() {
-            Some((last, ranges)) if *last == xid => ranges.push(times),
-            _ => batches.push((xid, vec![times])),
-        }
-    }
-    Ok(batches.chunks(BATCHES).map(Chunk::of).collect())
-}
-
 /// Readings in these times, whoever stored them.
 pub fn within(times: Vec<Range<i64>>) -> Vec<Range<i64>> {
     joined(times, RANGES_MAX)
 }
 
-impl Chunk {
-    fn of(batches: &[(u32, Vec<Range<i64>>)]) -> Self {
-        let times = batches.iter().flat_map(|(_, times)| times.iter().cloned()).collect();
-        Self { xids: batches.iter().map(|(xid, _)| *xid).collect(), times: joined(times, RANGES_MAX) }
+impl<'m> Chunks<'m> {
+    pub fn between(from: &'m Moment, to: &'m Moment) -> Self {
+        Self { from, to, after: 0 }
     }
 
+    /// The next; none at the end.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn next(&mut self, database: &Database) -> Result<Option<Chunk>> {
+        let select = format!(
+            "SELECT xid::text, at, lower(time), upper(time)
+             FROM (SELECT xid, at, times FROM batch
+                   WHERE pg_snapshot_xmin($1::text::pg_snapshot) <= xid AND $3::text::xid8 < xid
+                     AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot)
+                     AND pg_visible_in_snapshot(xid, $2::text::pg_snapshot) AND times IS NOT NULL
+                   ORDER BY xid LIMIT {BATCHES}) AS new, unnest(times) AS time
+             ORDER BY xid"
+        );
+        let client = database.client().await?;
+        let after = self.after.to_string();
+        let rows = client.query(&select, &[&self.from.snapshot, &self.to.snapshot, &after]).await?;
+        drop(client);
+        let (mut xids, mut times, mut at): (Vec<u64>, _, _) = (Vec::new(), Vec::new(), None);
+        for row in &rows {
+            let xid: &str = row.try_get(0)?;
+            let xid = xid.parse().map_err(|_| QueryError::Internal(format!("transaction {xid}")))?;
+            if xids.last() != Some(&xid) {
+                xids.push(xid);
+            }
+            at = Some(row.try_get(1)?);
+            let (low, high): (Timestamp, Timestamp) = (row.try_get(2)?, row.try_get(3)?);
+            times.push(segments::nanos(low)..segments::nanos(high).saturating_add(1));
+        }
+        let (Some(at), Some(last)) = (at, xids.last()) else { return Ok(None) };
+        self.after = *last;
+        Ok(Some(Chunk { xids, at, times: joined(times, RANGES_MAX) }))
+    }
+}
+
+impl Chunk {
     /// Begins to read its rows.
     ///
     /// # Errors
     /// The database cannot be read.
     pub async fn read(&self, database: &Database, stored: &[Stored]) -> Result<Reader> {
-        let xids: Vec<String> = self.xids.iter().map(ToString::to_string).collect();
+        // As rows keep them: without the epoch, which 4 billion transactions make.
+        let xids: Vec<String> = self.xids.iter().map(|xid| (xid & u64::from(u32::MAX)).to_string()).collect();
         let stored_by = format!("xmin = ANY ('{{{}}}'::xid[])", xids.join(","));
         read(database, stored, &self.times, Some(stored_by)).await
+    }
+
+    /// The place behind it, on the way to a moment.
+    pub fn place(&self, to: &Moment) -> Moment {
+        to.up_to(self.xids.last().copied().unwrap_or(0), self.at)
     }
 }
 

@@ -1,6 +1,10 @@
 //! One endless answer: readings as they are committed, for one pair of eyes, from a place on.
 
-use super::{Event, Moment, latest::STORED, news};
+use super::{
+    Event, Moment,
+    latest::STORED,
+    news::{self, Chunks},
+};
 use crate::{
     engine,
     error::{QueryError, Result},
@@ -149,6 +153,9 @@ impl Tail<'_> {
                 Event::News(news) => news,
                 Event::Lost(error) => return Err(error.clone()),
             };
+            if news.from.as_ref() != Some(&place) {
+                return Ok(place); // nobody looked for a while: what came then is read from the database
+            }
             let mut held = None;
             for rows in &news.rows {
                 self.pass(rows, &mut held, &place).await?;
@@ -163,14 +170,17 @@ impl Tail<'_> {
 
     /// Sends what came between two moments.
     async fn catch_up(&mut self, from: &Moment, to: &Moment) -> Result<()> {
-        let client = self.tables.database.client().await?;
-        let chunks = news::between(&client, from, to).await?;
-        drop(client);
-        let mut held = None;
-        for chunk in chunks {
+        let (mut place, mut held, mut told) = (from.clone(), None, Instant::now());
+        let mut chunks = Chunks::between(from, to);
+        while let Some(chunk) = chunks.next(&self.tables.database).await? {
             let mut reader = chunk.read(&self.tables.database, &STORED).await?;
             while let Some(rows) = reader.next().await? {
-                self.pass(&rows, &mut held, from).await?;
+                self.pass(&rows, &mut held, &place).await?;
+            }
+            place = chunk.place(to);
+            if HEARTBEAT <= told.elapsed() {
+                self.send(held.take(), &place).await?;
+                told = Instant::now();
             }
         }
         self.send(held, to).await
@@ -215,8 +225,8 @@ impl Tail<'_> {
 
     fn is_wanted(&mut self, id: i32) -> bool {
         let (wanted, names) = (&self.wanted, &self.names);
+        let Some(at) = names.position(id) else { return false }; // erased meanwhile
         *self.known.entry(id).or_insert_with(|| {
-            let Some(at) = names.position(id) else { return false };
             let is_among = |set: &Option<HashSet<String>>, part| {
                 set.as_ref().is_none_or(|set| set.contains(names.text(part, at)))
             };

@@ -76,7 +76,16 @@ fn below(plan: &LogicalPlan) -> Option<Option<Read>> {
             is_whole.then_some(Some(read))
         }
         LogicalPlan::SubqueryAlias(alias) => {
-            Some(below(&alias.input)?.map(|read| Read { name: alias.alias.clone(), ..read }))
+            let read = below(&alias.input)?;
+            // Under the new name, a column that is called as one of the table must be that one.
+            let is_its_own = |read: &Read| {
+                alias.input.schema().iter().all(|(qualifier, field)| {
+                    qualifier == Some(&read.name) || read.table.column(field.name()).is_none()
+                })
+            };
+            read.as_ref()
+                .is_none_or(is_its_own)
+                .then(|| read.map(|read| Read { name: alias.alias.clone(), ..read }))
         }
         LogicalPlan::Projection(projection) => {
             let read = below(&projection.input)?;

@@ -1,11 +1,14 @@
 //! Closed days as segments: never stale, never mixed, whatever changes under them.
 
-tests::at_each_level!(a_segment_is_true_whatever_comes_late);
+tests::at_each_level!(a_segment_is_true_whatever_comes_late, no_row_is_missing_or_twice_under_load);
 
 mod scenarios {
+    use std::time::Duration;
+
     use anyhow::{Context, ensure};
     use jiff::{Timestamp, ToSpan};
     use tests::{City, Storage, aging::senml, command, flight::Flight};
+    use tokio_util::sync::CancellationToken;
 
     /// The start of the day (UTC) so many days ago.
     fn midnight(days_ago: i64) -> anyhow::Result<Timestamp> {
@@ -88,18 +91,84 @@ mod scenarios {
         Ok(page.labelled("screenline_segments_total", "event", event).unwrap_or(0.0))
     }
 
-    pub async fn a_segment_is_true_whatever_comes_late(storage: Storage) -> anyhow::Result<()> {
+    /// A city with a reading of three sensors every three minutes of two days.
+    async fn filled(storage: Storage) -> anyhow::Result<City> {
         let city = City::up(storage).await?;
-        let days = [midnight(3)?, midnight(2)?];
         // Integers, whose sums are the same in any order.
-        let messages = days.iter().flat_map(|day| {
-            (0..480).flat_map(|i| {
-                let at = *day + (180 * i).seconds();
+        let messages = [midnight(3)?, midnight(2)?].into_iter().flat_map(|day| {
+            (0..480).flat_map(move |i| {
+                let at = day + (180 * i).seconds();
                 ["weir-1", "weir-2", "weir-3"].map(|sensor| senml(sensor, "level", at, i as f64))
             })
         });
         city.publish_all(messages.collect()).await?;
         city.settled().await?;
+        Ok(city)
+    }
+
+    /// Old data change all the time, on both sides of midnight, while segments are made, merged and read.
+    pub async fn no_row_is_missing_or_twice_under_load(storage: Storage) -> anyhow::Result<()> {
+        let city = filled(storage).await?;
+        agree(&city, "without segments").await?;
+        city.eventually(
+            "segments to be made",
+            async || Ok((6.0 <= made(&city, "made").await?).then_some(())),
+        )
+        .await?;
+        let (from, to) = (midnight(3)?, midnight(1)?);
+        let range = format!("time >= '{from}' AND time < '{to}'");
+        let late = async {
+            for i in 0..60_i64 {
+                let near_midnight = midnight(2)? + (i * 40 - 1200).seconds() + 7.seconds();
+                let anywhere = midnight(3)? + (i * 2_800 + 11).seconds();
+                let sensor = ["weir-1", "weir-2", "weir-3", "weir-4"][i as usize % 4];
+                let messages = [near_midnight, anywhere].map(|at| senml(sensor, "level", at, 1.0));
+                city.publish_all(messages.into()).await?;
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            anyhow::Ok(())
+        };
+        let stop = CancellationToken::new();
+        let looking = (0..3).map(|_| async {
+            let (mut flight, mut looks) = (Flight::connect(city.flight_url()).await?, 0);
+            let database = city.connect().await?;
+            let count = format!("SELECT count(*) FROM reading WHERE {range}");
+            while !stop.is_cancelled() {
+                let before: i64 = database.query_one(&count, &[]).await?.get(0);
+                let rows = flight
+                    .rows(&format!(
+                        "SELECT sensor, count(*), count(DISTINCT time) FROM reading WHERE {range} GROUP BY sensor"
+                    ))
+                    .await?;
+                let after: i64 = database.query_one(&count, &[]).await?.get(0);
+                ensure!(rows.iter().all(|row| row[1] == row[2]), "some rows come twice: {rows:?}");
+                let seen = rows.iter().map(|row| row[1].parse::<i64>()).sum::<Result<i64, _>>()?;
+                ensure!(before <= seen && seen <= after, "{seen} rows, and there were {before} to {after}: {rows:?}");
+                let rolled = format!(
+                    "SELECT sensor, count(*), count(DISTINCT time) FROM rollup_5m WHERE {range} GROUP BY sensor"
+                );
+                let rows = flight.rows(&rolled).await?;
+                ensure!(rows.iter().all(|row| row[1] == row[2]), "some rollups come twice: {rows:?}");
+                looks += 1;
+            }
+            Ok(looks)
+        });
+        let changing = async {
+            let changed = late.await;
+            stop.cancel();
+            changed
+        };
+        let (looks, ()) = tokio::try_join!(futures::future::try_join_all(looking), changing)?;
+        ensure!(looks.iter().all(|looks| 5 < *looks), "hardly anybody looked: {looks:?}");
+        city.settled().await?;
+        agree(&city, "after the load").await?;
+        city.stop()?;
+        Ok(())
+    }
+
+    pub async fn a_segment_is_true_whatever_comes_late(storage: Storage) -> anyhow::Result<()> {
+        let city = filled(storage).await?;
+        let days = [midnight(3)?, midnight(2)?];
         agree(&city, "without segments").await?;
         city.eventually("six segments to be made", async || {
             Ok((6.0 <= made(&city, "made").await?).then_some(()))
