@@ -81,6 +81,14 @@ mod scenarios {
                 "a sum of something else"
             );
             let (early, late) = (flight.rows(&sql("")).await?, flight.rows(&sql(" + 0")).await?);
+            // What is only called like a column of the table is not one.
+            let ones = format!(
+                "SELECT t.sensor, sum(t.count) FROM (SELECT sensor, 1 AS count FROM {table} \
+                 WHERE time >= '{from}' AND time < '{to}') AS t GROUP BY t.sensor"
+            );
+            let (ones, buckets) =
+                (flight.rows(&ones).await?, if table == "rollup_5m" { "576" } else { "48" });
+            ensure!(ones.len() == 3 && ones.iter().all(|row| row[1] == buckets), "{table}: {ones:?}");
             ensure!(early == late && early.len() == 8 * 3, "{table}:\nearly {early:?}\nlate  {late:?}");
         }
         Ok(())
