@@ -39,7 +39,7 @@ enum Command {
     Disorder(disorder::Args),
     /// Run ingest's core through as many orders of events as asked for
     Simulate(simulate::Args),
-    /// Plant fifteen bugs, one after the other, and see each caught
+    /// Plant seventeen bugs, one after the other, and see each caught
     Planted(planted::Args),
 }
 
