@@ -8,9 +8,11 @@ pub mod broker;
 mod connection;
 pub mod feed;
 pub mod gateway;
+pub mod observation;
 pub mod oracle;
 pub mod recording;
 pub mod replay;
+pub mod speech;
 
 /// `println!` is captured while a test passes; a write to the stream itself is not.
 #[cfg(test)]
