@@ -5,6 +5,7 @@
 //! share code with what made them.
 
 pub mod broker;
+pub mod city;
 mod connection;
 pub mod feed;
 pub mod gateway;

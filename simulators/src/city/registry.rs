@@ -1,0 +1,141 @@
+//! The city's registry as `screenline registry import` takes it: zones, segments, sensors and series, in CSV.
+
+use std::fmt::Write;
+
+use super::road::{LANES, SEGMENT_M, SEGMENTS};
+use super::role::{DISTRICT, Role};
+use super::{City, series};
+
+/// Rows in one file at most: what an import takes.
+const ROWS: usize = 100_000;
+
+/// A file of the registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    pub name: String,
+    pub text: String,
+}
+
+/// Where the first district lies, in degrees, and how far apart districts are.
+const ORIGIN: (f64, f64) = (9.9, 53.5);
+const SPACING: (f64, f64) = (0.07, 0.04);
+
+/// The directions of a road.
+pub const DIRECTIONS: [&str; 2] = ["EB", "WB"];
+
+/// Every file, in the order in which they are imported. `stored` names a sensor and a metric as they come to stand in the
+/// tables, which depends on the format that a sensor speaks; `None` where nothing of a metric is said.
+pub fn files(city: &City, stored: impl Fn(u32, &str) -> Option<(String, String)>) -> Vec<File> {
+    let mut zones = Table::new("zones", "id,name");
+    let mut segments = Table::new(
+        "segments",
+        "id,direction,from_node,to_node,length_m,speed_limit_kmh,free_flow_speed_kmh,lanes,capacity_pcu_h",
+    );
+    let mut sensors =
+        Table::new("sensors", "id,kind,owner,lon,lat,segment,direction,lane,offset_m,zone,role,privacy");
+    let mut all =
+        Table::new("series", "sensor,metric,unit,kind,interval_s,modulus,resolution,min,max,max_gap_s");
+    for (number, district) in city.districts().iter().enumerate() {
+        let zone = zone(city, number);
+        zones.row(format_args!("{zone},district {number}"));
+        for (direction, road) in DIRECTIONS.iter().zip(&district.roads) {
+            let (kmh, capacity) = (road.free_mps * 3.6, road.capacity() * 3_600.0 * f64::from(LANES));
+            for at in 0..SEGMENTS {
+                // A road's nodes are numbered along its own direction.
+                let (from, to) = (format!("{zone}-{direction}{at}"), format!("{zone}-{direction}{}", at + 1));
+                segments.row(format_args!(
+                    "{from}-{},{direction},{from},{to},{SEGMENT_M},{:.0},{kmh:.1},{LANES},{capacity:.0}",
+                    at + 1,
+                    (kmh / 10.0).ceil() * 10.0
+                ));
+            }
+        }
+    }
+    let side = (city.districts().len() as f64).sqrt().ceil().max(1.0) as usize;
+    for sensor in 0..city.sensors() {
+        let (number, role) = (sensor as usize / DISTRICT, city.role(sensor));
+        let place = sensor as usize % DISTRICT;
+        let lon = ORIGIN.0 + (number % side) as f64 * SPACING.0 + (place % 10) as f64 * SPACING.0 / 12.0;
+        let lat = ORIGIN.1 + (number / side) as f64 * SPACING.1 + (place / 10) as f64 * SPACING.1 / 12.0;
+        let zone = zone(city, number);
+        let stand = match role {
+            Role::Loop | Role::QuickLoop | Role::Passages | Role::Radar => {
+                let (direction, lane, at_m) = city.stand(sensor);
+                let direction = DIRECTIONS[direction];
+                let segment = (at_m / SEGMENT_M) as u32;
+                let offset = at_m - f64::from(segment) * SEGMENT_M;
+                format!("{zone}-{direction}{segment}-{},{direction},{lane},{offset}", segment + 1)
+            }
+            _ => ",,,".to_owned(),
+        };
+        let (is, privacy) = part(role);
+        let mut is_named = false;
+        for series in series::of(role) {
+            let Some((id, metric)) = stored(sensor, series.metric) else { continue };
+            if !is_named {
+                let (kind, owner) = (role.kind(), role.owner());
+                sensors
+                    .row(format_args!("{id},{kind},{owner},{lon:.6},{lat:.6},{stand},{zone},{is},{privacy}"));
+                is_named = true;
+            }
+            let is_event = series.kind == "event";
+            let interval = if is_event { String::new() } else { role.interval_s().to_string() };
+            let modulus = series.modulus.map_or_else(String::new, |modulus| modulus.to_string());
+            let resolution = 10f64.powi(-i32::from(series.places));
+            let (min, max) = series.range;
+            let range = if is_event { ",".to_owned() } else { format!("{min},{max}") };
+            let gap = if is_event { "" } else { "600" };
+            all.row(format_args!(
+                "{id},{metric},{},{},{interval},{modulus},{resolution},{range},{gap}",
+                series.unit, series.kind
+            ));
+        }
+    }
+    [zones, segments, sensors, all].into_iter().flat_map(|table| table.files).collect()
+}
+
+/// What a meter is to its zone, and whom its readings concern.
+fn part(role: Role) -> (&'static str, &'static str) {
+    match role {
+        Role::HomePower | Role::Solar | Role::WaterCustomer | Role::Gas | Role::Heat => {
+            ("customer", "personal")
+        }
+        Role::WorkPower => ("customer", "internal"),
+        Role::Feeder | Role::WaterInlet => ("inlet", "internal"),
+        Role::Tank => ("storage", "internal"),
+        Role::WaterPressure => ("", "internal"),
+        _ => ("", "public"),
+    }
+}
+
+/// The zone of a district.
+pub fn zone(city: &City, district: usize) -> String {
+    format!("{}_{district:05}", city.plan.prefix)
+}
+
+struct Table {
+    name: &'static str,
+    head: &'static str,
+    rows: usize,
+    files: Vec<File>,
+}
+
+impl Table {
+    fn new(name: &'static str, head: &'static str) -> Table {
+        Table { name, head, rows: 0, files: Vec::new() }
+    }
+
+    fn row(&mut self, row: std::fmt::Arguments<'_>) {
+        if self.rows.is_multiple_of(ROWS) {
+            let name = match self.files.len() {
+                0 => format!("{}.csv", self.name),
+                n => format!("{}-{}.csv", self.name, n + 1),
+            };
+            self.files.push(File { name, text: format!("{}\n", self.head) });
+        }
+        self.rows += 1;
+        if let Some(file) = self.files.last_mut() {
+            let _ = writeln!(file.text, "{row}"); // a String takes everything
+        }
+    }
+}
