@@ -184,7 +184,7 @@ impl City {
                 say(1, power(&of));
             }
             Role::WaterCustomer => {
-                say(0, all[0].register(district.water.customers[n].register(demand, minute)))
+                say(0, all[0].register(district.water.customers[n].register(demand, minute)));
             }
             Role::WaterInlet => {
                 let of = |minute| district.water.inlet(minute);
@@ -251,7 +251,7 @@ impl City {
     pub fn passages(&self, sensor: u32, period: (i64, i64), mut say: impl FnMut(Passage)) {
         // Two of one lane never come in the same millisecond.
         self.vehicles(sensor, 0, period, |vehicle| {
-            say(vehicle.passage(vehicle.time_us / 1_000 % 1_000_000_000))
+            say(vehicle.passage(vehicle.time_us / 1_000 % 1_000_000_000));
         });
     }
 

@@ -13,6 +13,7 @@ pub mod observation;
 pub mod oracle;
 pub mod recording;
 pub mod replay;
+pub mod simulation;
 pub mod speech;
 
 /// `println!` is captured while a test passes; a write to the stream itself is not.

@@ -103,7 +103,7 @@ pub struct Passage {
 }
 
 /// A message that a sensor or its gateway publishes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Utterance {
     pub topic: String,
     pub payload: Vec<u8>,

@@ -15,17 +15,21 @@ mod load;
 mod poison;
 mod position;
 mod publish;
-mod rollup;
+pub mod rollup;
+mod seen;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod witness;
 
 pub use check::{Oracle, Stand, every_rollup};
+pub use expectation::{Claim, Expectation};
 pub use fact::{Fact, Key, Shape};
-pub use judge::{Finding, Report};
+pub use judge::{Finding, Report, part};
 pub use ledger::{Entry, Ledger};
 pub use load::{Load, Message, Number, Numbers, Plan};
+pub use poison::Refusal;
 pub use publish::{Keep, Publisher};
-pub use tables::{Tables, Totals};
+pub use seen::{Period, SENSORS_AT_ONCE, Seen};
+pub use tables::{COLUMNS, Name, Position, Rejection, Tables, Totals};
 pub use witness::witness;

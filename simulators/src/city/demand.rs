@@ -102,6 +102,12 @@ pub struct Demand {
     before: [[f64; HOURS + 1]; ALL.len()],
 }
 
+impl Default for Demand {
+    fn default() -> Demand {
+        Demand::new()
+    }
+}
+
 impl Demand {
     pub fn new() -> Demand {
         let mut before = [[0.0; HOURS + 1]; ALL.len()];

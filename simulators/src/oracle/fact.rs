@@ -11,7 +11,7 @@ use super::load::JOINT;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     pub sensor: Arc<str>,
-    pub metric: &'static str,
+    pub metric: Arc<str>,
     pub time_us: i64,
     pub event: i64,
 }
@@ -21,6 +21,8 @@ pub struct Key {
 pub struct Fact {
     pub key: Key,
     pub value: f64,
+    /// Flags of the tables that it earns when it is written: of units that nobody knows.
+    pub flags: i32,
 }
 
 /// What beside its identity makes a value. The publisher's name does not, so that two loads of one seed can be compared.
@@ -84,7 +86,7 @@ impl Shape {
         let readings = if self.packs() { readings } else { 1 };
         let fact = |minute: usize, metric: &'static str| {
             let time_us = (from_s + 60 * minute as i64) * 1_000_000;
-            let mut key = Key { sensor: sensor.clone(), metric, time_us, event: 0 };
+            let mut key = Key { sensor: sensor.clone(), metric: metric.into(), time_us, event: 0 };
             let value = match self {
                 Shape::Passage => {
                     key.event = (hash(&key, Salt { variant: 0, ..salt }) % 1_000_000) as i64;
@@ -96,7 +98,7 @@ impl Shape {
                     decimal(hash(&key, salt), self == Shape::Level)
                 }
             };
-            Fact { key, value }
+            Fact { key, value, flags: 0 }
         };
         let minutes = 0..readings;
         minutes.flat_map(|minute| self.metrics().iter().map(move |metric| fact(minute, metric))).collect()
@@ -112,7 +114,7 @@ impl Shape {
                 let mut text = format!(r#"[{{{number}"bn":"{}:","bt":{base_s}"#, first.sensor);
                 for (i, fact) in facts.iter().enumerate() {
                     let offset_s = fact.key.time_us / 1_000_000 - base_s;
-                    let record = match fact.key.metric {
+                    let record = match &*fact.key.metric {
                         VOLUME => r#""n":"volume""#,
                         SPEED => r#""n":"speed","u":"km/h""#,
                         _ => r#""n":"level","u":"m""#,

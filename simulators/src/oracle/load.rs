@@ -122,6 +122,24 @@ pub struct Number {
     pub seq: i64,
 }
 
+impl Number {
+    /// As the first member of a payload, with a comma behind it.
+    pub fn member(&self) -> String {
+        let Number { source, epoch, seq } = self;
+        format!(r#""screenline":{{"source":"{source}","epoch":{epoch},"seq":{seq}}},"#)
+    }
+
+    /// As user properties of MQTT 5.
+    pub fn properties(&self) -> Vec<(String, String)> {
+        let property = |name: &str, value: String| (name.to_owned(), value);
+        vec![
+            property("source", self.source.to_string()),
+            property("epoch", self.epoch.to_string()),
+            property("seq", self.seq.to_string()),
+        ]
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
     pub number: Option<Number>,
@@ -129,8 +147,20 @@ pub struct Message {
     pub payload: Vec<u8>,
     /// What must be kept of it.
     pub facts: Vec<Fact>,
-    /// What must be refused of it.
-    pub refusal: Option<Refusal>,
+    /// What must be refused of it: with one reason all of it, or with several some readings.
+    pub refusals: Vec<Refusal>,
+}
+
+impl Message {
+    /// Whether nothing of it can be read.
+    pub fn is_refused(&self) -> bool {
+        self.refusals.iter().any(|refusal| refusal.readings == 0)
+    }
+
+    /// Readings of it that are refused one by one.
+    pub fn refused_readings(&self) -> i64 {
+        self.refusals.iter().map(|refusal| refusal.readings).sum()
+    }
 }
 
 /// The messages of a load, and the order in which they are sent, repeats included. The last one is good and sent once: it
@@ -268,15 +298,15 @@ impl<'l> Planner<'l> {
         let pack = Shape::Level.facts(self.salt(0), &sensor, from_s, self.load.readings);
         let (poison, facts) = poison::make(n % kinds, n, &self.load.source, &member, self.salt(0), pack);
         debug_assert!(poison.carries_number || self.load.numbers != Numbers::Payload);
-        let (topic, payload, refusal) = (poison.topic, poison.payload, Some(poison.refusal));
-        self.messages.push(Message { number, topic, payload, facts, refusal });
+        let (topic, payload, refusals) = (poison.topic, poison.payload, vec![poison.refusal]);
+        self.messages.push(Message { number, topic, payload, facts, refusals });
     }
 
     fn say(&mut self, shape: Shape, sensor: &str, facts: Vec<Fact>, variant: u8, gateway: usize) {
         let number = self.number(gateway);
         let payload = shape.payload(self.salt(variant), &facts, &self.member(number.as_ref())).into_bytes();
         let topic = shape.topic(&self.load.source, sensor);
-        self.messages.push(Message { number, topic, payload, facts, refusal: None });
+        self.messages.push(Message { number, topic, payload, facts, refusals: Vec::new() });
     }
 
     fn number(&mut self, gateway: usize) -> Option<Number> {
@@ -295,9 +325,7 @@ impl<'l> Planner<'l> {
 
     fn member(&self, number: Option<&Number>) -> String {
         match (self.load.numbers, number) {
-            (Numbers::Payload | Numbers::Both, Some(Number { source, epoch, seq })) => {
-                format!(r#""screenline":{{"source":"{source}","epoch":{epoch},"seq":{seq}}},"#)
-            }
+            (Numbers::Payload | Numbers::Both, Some(number)) => number.member(),
             _ => String::new(),
         }
     }
@@ -321,7 +349,8 @@ mod tests {
     #[test]
     fn a_load_has_what_was_asked_for() {
         let plan = load().plan();
-        let refused: HashSet<&str> = plan.messages.iter().filter_map(|m| Some(m.refusal?.reason)).collect();
+        let refused: HashSet<&str> =
+            plan.messages.iter().flat_map(|m| &m.refusals).map(|refusal| refusal.reason).collect();
         assert!(8 <= refused.len(), "{refused:?}");
         assert!(plan.messages.len() < plan.sends.len(), "some are sent twice");
         let of = |source: &str| {

@@ -11,7 +11,6 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::ledger::Ledger;
-use super::load::Number;
 use crate::broker::Broker;
 use crate::connection::{Connection, Event, IN_FLIGHT_MAX, Lost};
 use crate::replay::Protocol;
@@ -172,7 +171,7 @@ impl<'l> Line<'l> {
         let load = &self.ledger.plan.load;
         let message = &self.ledger.plan.messages[message as usize];
         let properties = match &message.number {
-            Some(number) if load.numbers != super::Numbers::Payload => user_properties(number),
+            Some(number) if load.numbers != super::Numbers::Payload => number.properties(),
             _ => Vec::new(),
         };
         self.connection.publish_with(&message.topic, &message.payload, !load.qos0, properties)
@@ -249,16 +248,6 @@ async fn connect(broker: &Broker, protocol: Protocol, client_id: &str) -> Connec
             Err(Lost { .. }) => sleep(RECONNECT).await,
         }
     }
-}
-
-fn user_properties(number: &Number) -> Vec<(String, String)> {
-    let Number { source, epoch, seq } = number;
-    let property = |name: &str, value: String| (name.to_owned(), value);
-    vec![
-        property("source", source.to_string()),
-        property("epoch", epoch.to_string()),
-        property("seq", seq.to_string()),
-    ]
 }
 
 /// Follows the acknowledgement topics of a load's publishers.

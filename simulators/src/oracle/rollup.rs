@@ -43,6 +43,16 @@ pub struct Rollup {
     pub ends_us: i64,
 }
 
+impl Rollup {
+    /// Adds what the sum lost to rounding, as those see it who ask for a sum.
+    pub fn settle(&mut self) {
+        if let Some([sum, residue, ..]) = &mut self.values {
+            *sum = (f64::from_bits(*sum) + f64::from_bits(*residue)).to_bits();
+            *residue = 0;
+        }
+    }
+}
+
 /// The buckets of one level by series and start in microseconds.
 pub type Level<S> = BTreeMap<(S, i64), Rollup>;
 

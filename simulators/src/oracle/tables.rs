@@ -76,7 +76,7 @@ pub struct Conflict {
     pub kept_value: Option<f64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rejection {
     pub topic: String,
     pub reason: String,
@@ -97,6 +97,10 @@ pub struct Position {
 #[derive(Debug, Default)]
 pub struct Tables {
     pub intervals: HashMap<Name, Interval>,
+    /// By which values are judged when they are seen; none where values stand as they were written.
+    pub ranges: HashMap<Name, (f64, f64)>,
+    /// Sums come with what they lost to rounding already added.
+    pub sums_are_settled: bool,
     /// With the times a key stands there: once, if all is well.
     pub facts: BTreeMap<Place, Vec<Stored>>,
     pub conflicts: BTreeMap<Place, Vec<Conflict>>,

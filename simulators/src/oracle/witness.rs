@@ -54,7 +54,7 @@ pub async fn witness(
                 let query = "SELECT FROM series s WHERE sensor = $1 AND metric = $2 AND (
                          EXISTS (SELECT FROM reading WHERE time = $3 AND series_id = s.id)
                          OR EXISTS (SELECT FROM event WHERE time = $3 AND series_id = s.id AND event_id = $4))";
-                let (sensor, metric) = (&*fact.key.sensor, fact.key.metric);
+                let (sensor, metric) = (&*fact.key.sensor, &*fact.key.metric);
                 let there = database.query_opt(query, &[&sensor, &metric, &time, &fact.key.event]).await?;
                 if there.is_none() {
                     look.never(|| {
