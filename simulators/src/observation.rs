@@ -32,6 +32,39 @@ impl Decimal {
         self.digits as f64 / power_of_ten(self.places)
     }
 
+    /// `numerator / denominator` times as much, with so many places; halves away from zero. What has no room is the
+    /// largest that has.
+    pub fn scaled(self, numerator: i64, denominator: i64, places: u8) -> Decimal {
+        let digits =
+            i128::from(self.digits) * i128::from(numerator) * whole_power(places.saturating_sub(self.places));
+        let parts = i128::from(denominator) * whole_power(self.places.saturating_sub(places));
+        let half = parts.abs() / 2 * digits.signum() * parts.signum();
+        Decimal { digits: saturated((digits + half) / parts), places }
+    }
+
+    /// Ten to the power of `by` times as much, exactly: the point moves.
+    pub fn shifted(self, by: i8) -> Decimal {
+        let places = i16::from(self.places) - i16::from(by);
+        match u8::try_from(places) {
+            Ok(places) => Decimal { digits: self.digits, places },
+            Err(_) => {
+                let power = whole_power(places.unsigned_abs().try_into().unwrap_or(PLACES_MAX));
+                Decimal { digits: saturated(i128::from(self.digits) * power), places: 0 }
+            }
+        }
+    }
+
+    /// With so many places; what stood behind them is cut off, as a register shows it.
+    pub fn cut(self, places: u8) -> Decimal {
+        match self.places <= places {
+            true => self.scaled(1, 1, places),
+            false => {
+                let parts = whole_power(self.places - places);
+                Decimal { digits: saturated(i128::from(self.digits) / parts), places }
+            }
+        }
+    }
+
     /// Appends it as JSON and every text format have it: `-0.25`.
     pub fn write(self, to: &mut Vec<u8>) {
         let mut text = [0u8; 44];
@@ -54,6 +87,15 @@ impl Decimal {
         }
         to.extend_from_slice(&text[at..]);
     }
+}
+
+/// Ten to the power of so many places, of at most [`PLACES_MAX`].
+fn whole_power(places: u8) -> i128 {
+    10i128.pow(u32::from(places.min(PLACES_MAX)))
+}
+
+fn saturated(digits: i128) -> i64 {
+    digits.clamp(i64::MIN.into(), i64::MAX.into()) as i64
 }
 
 fn power_of_ten(places: u8) -> f64 {
@@ -121,6 +163,17 @@ mod tests {
         assert_eq!([text(0, 0), text(0, 2), text(5, 3)], ["0", "0.00", "0.005"]);
         assert_eq!([text(-25, 2), text(12_345, 0), text(12_345, 1)], ["-0.25", "12345", "1234.5"]);
         assert_eq!(Decimal::nearest(12.345, 1), Decimal::new(123, 1));
+    }
+
+    #[test]
+    fn decimals_are_scaled_without_a_float() {
+        let decimal = Decimal::new;
+        assert_eq!(decimal(-125, 1).scaled(1, 1, 0), decimal(-13, 0));
+        assert_eq!(decimal(100, 0).scaled(1_000_000, 1_609_344, 1), decimal(621, 1));
+        assert_eq!(decimal(7, 1).scaled(60, 1, 3), decimal(42_000, 3));
+        assert_eq!([decimal(5, 1).shifted(3), decimal(5, 1).shifted(-2)], [decimal(500, 0), decimal(5, 3)]);
+        assert_eq!([decimal(1_999, 3).cut(1), decimal(-19, 1).cut(0)], [decimal(19, 1), decimal(-1, 0)]);
+        assert_eq!(decimal(i64::MAX, 0).shifted(2).digits, i64::MAX);
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! SenML packs in JSON (RFC 8428): what a gateway says for any number of its sensors.
 
-use crate::observation::Reading;
+use super::{Speaker, Stored, metric};
+use crate::observation::{Reading, Utterance};
 
 /// A pack under construction. The sensor's name and the time are written when they change.
 #[derive(Debug)]
@@ -12,7 +13,7 @@ pub struct Pack {
 }
 
 /// The names that the ready mapping `senml` gives a meaning of their own: intervals, not instants.
-const SHORT: [(&str, &str); 3] =
+pub(super) const SHORT: [(&str, &str); 3] =
     [("traffic.volume", "volume"), ("traffic.occupancy", "occupancy"), ("traffic.speed.mean", "speed")];
 
 impl Pack {
@@ -76,8 +77,48 @@ impl Pack {
     }
 }
 
+/// What the ready mapping takes its own names to speak of, in seconds.
+const INTERVAL_S: u32 = 60;
+
+/// Also in CBOR.
+pub(super) fn says(metric: &str, interval_s: u32) -> bool {
+    let is_short = SHORT.iter().any(|(_, short)| *short == metric);
+    match SHORT.iter().any(|(known, _)| *known == metric) {
+        true => interval_s == INTERVAL_S,
+        false => interval_s == 0 && !is_short,
+    }
+}
+
+/// A metric that the city does not measure is said in any unit.
+pub(super) fn can(reading: &Reading<'_>) -> bool {
+    // A level of noise has a weighting, or none.
+    let any_unit = metric::unit(reading.metric).is_none_or(|unit| unit == "dB" || unit == "1");
+    says(reading.metric, reading.interval_s) && (any_unit || metric::is_in_unit(reading))
+}
+
+/// All in one pack.
+pub(super) fn say(speaker: Speaker<'_>, readings: &[Reading<'_>]) -> Vec<Utterance> {
+    let mut pack = Pack::new(speaker.member);
+    for reading in readings.iter().filter(|reading| can(reading)) {
+        pack.push(speaker.sensor, reading);
+    }
+    if pack.readings() == 0 {
+        return Vec::new();
+    }
+    vec![Utterance { topic: format!("city/senml/{}", speaker.sensor), payload: pack.finish() }]
+}
+
+pub(super) fn stored(sensor: &str, readings: &[Reading<'_>]) -> Vec<Stored> {
+    let kept = readings.iter().filter(|reading| can(reading)).map(|reading| {
+        let unit = if reading.unit.is_empty() { "1" } else { reading.unit };
+        let said = Stored::instant(sensor, reading.metric, reading.time_us, reading.value.value());
+        said.kept_in(unit).over(reading.interval_s)
+    });
+    kept.collect()
+}
+
 /// SenML's own name of a unit: there, `%` is a ratio and `/100` a percentage, and counts have none.
-fn unit(ucum: &str) -> &str {
+pub(super) fn unit(ucum: &str) -> &str {
     match ucum {
         "%" => "/100",
         "{veh}" => "",
