@@ -289,6 +289,11 @@ impl Stored {
         }
     }
 
+    /// Its speed in km/h.
+    fn passage(sensor: &str, time_us: i64, speed: f64) -> Stored {
+        Stored::instant(sensor, metric::PASSAGE, time_us, speed).kept_in("{veh}")
+    }
+
     fn over(self, interval_s: u32) -> Stored {
         Stored { interval_s, ..self }
     }

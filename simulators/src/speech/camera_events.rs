@@ -1,7 +1,7 @@
 //! A vehicle over a camera's line, as the ready mapping `camera-events` reads it. The plate is one that the mapping must
 //! not keep.
 
-use super::{Speaker, Stored, identity, metric, moment::timestamp};
+use super::{Speaker, Stored, identity, moment::timestamp};
 use crate::observation::{Decimal, Passage, Utterance};
 
 pub(super) fn say(speaker: Speaker<'_>, passage: &Passage) -> Utterance {
@@ -17,7 +17,7 @@ pub(super) fn say(speaker: Speaker<'_>, passage: &Passage) -> Utterance {
 /// The event and the speed, which is kept as a reading, too.
 pub(super) fn stored(sensor: &str, passage: &Passage) -> Vec<Stored> {
     let (camera, speed) = (format!("cam:{sensor}:1:in"), speed(passage).value());
-    let vehicle = Stored::instant(&camera, metric::PASSAGE, passage.time_us, speed);
+    let vehicle = Stored::passage(&camera, passage.time_us, speed);
     vec![vehicle.clone(), Stored { metric: "traffic.speed.spot".to_owned(), ..vehicle.kept_in("km/h") }]
 }
 

@@ -1,7 +1,7 @@
 //! Line protocol, as the ready mapping `influx` reads it: one line a reading, its measurement what stands before the metric's
 //! last point, its field what stands behind it. What is measured and how often, only the registry knows.
 
-use super::Stored;
+use super::{Stored, metric};
 use crate::observation::{Reading, Utterance};
 
 pub(super) fn says(metric: &str, interval_s: u32) -> bool {
@@ -9,7 +9,7 @@ pub(super) fn says(metric: &str, interval_s: u32) -> bool {
     let parts = metric.rsplit_once('.').filter(|(measurement, field)| {
         !measurement.is_empty() && !field.is_empty() && !measurement.starts_with('#')
     });
-    interval_s == 0 && parts.is_some() && !metric.contains(MARKS)
+    interval_s == 0 && metric != metric::PASSAGE && parts.is_some() && !metric.contains(MARKS)
 }
 
 pub(super) fn say(sensor: &str, readings: &[Reading<'_>]) -> Vec<Utterance> {

@@ -19,8 +19,12 @@ pub const TEMPERATURE: &str = "air.temperature";
 pub const HUMIDITY: &str = "air.humidity";
 pub const PRESSURE: &str = "air.pressure";
 
-/// Metrics, and the UCUM codes of the units in which they are said and kept.
-pub const UNITS: [(&str, &str); 24] = [
+/// A mile an hour in km/h, as a fraction of whole numbers, and as it is converted for the tables.
+pub(super) const MILE: (i64, i64) = (1_609_344, 1_000_000);
+pub(super) const MILE_KMH: f64 = 1.609_344;
+
+/// Metrics of readings, and the UCUM codes of the units in which they are said and kept.
+pub const UNITS: [(&str, &str); 23] = [
     (VOLUME, "{veh}"),
     (OCCUPANCY, "%"),
     (SPEED, "km/h"),
@@ -44,10 +48,9 @@ pub const UNITS: [(&str, &str); 24] = [
     ("noise.level", "dB"),
     ("wind.speed", "m/s"),
     ("rain.intensity", "mm/h"),
-    (PASSAGE, "{veh}"),
 ];
 
-/// The unit of a metric that the city measures.
+/// The unit of a metric of readings that the city measures.
 pub fn unit(metric: &str) -> Option<&'static str> {
     UNITS.iter().find(|(known, _)| *known == metric).map(|(_, unit)| *unit)
 }

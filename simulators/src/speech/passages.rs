@@ -1,6 +1,6 @@
 //! One vehicle in one message, as the ready mapping `traffic-passages` reads it.
 
-use super::{Stored, metric, moment::timestamp};
+use super::{Stored, moment::timestamp};
 use crate::observation::{Passage, Utterance};
 
 /// A metre a second, in km/h.
@@ -18,7 +18,7 @@ pub fn say(detector: &str, passage: &Passage, member: &str) -> Utterance {
 
 pub(super) fn stored(detector: &str, passage: &Passage) -> Vec<Stored> {
     let speed = passage.speed.value() * METRE_A_SECOND_KMH;
-    let said = Stored::instant(detector, metric::PASSAGE, passage.time_us, speed);
+    let said = Stored::passage(detector, passage.time_us, speed);
     vec![Stored { event_id: Some(passage.vehicle), ..said }]
 }
 

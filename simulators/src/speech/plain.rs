@@ -11,9 +11,6 @@ const FIELDS: [(&str, &str); 4] = [
 ];
 /// Numbers that mean that there is none.
 const NONE: [f64; 4] = [-99.0, -1.0, 255.0, 65_535.0];
-/// A mile an hour in km/h, as a fraction of whole numbers, and as it is converted for the tables.
-const MILE: (i64, i64) = (1_609_344, 1_000_000);
-const MILE_KMH: f64 = 1.609_344;
 
 pub(super) fn says(metric: &str) -> bool {
     field(&FIELDS, metric).is_some()
@@ -22,7 +19,7 @@ pub(super) fn says(metric: &str) -> bool {
 /// As it is said: speeds in miles an hour, with one place.
 fn number(reading: &Reading<'_>) -> Option<Decimal> {
     let value = match reading.metric {
-        metric::SPEED => reading.value.scaled(MILE.1, MILE.0, 1),
+        metric::SPEED => reading.value.scaled(metric::MILE.1, metric::MILE.0, 1),
         _ => reading.value,
     };
     let can = says(reading.metric) && metric::is_in_unit(reading) && !NONE.contains(&value.value());
@@ -43,7 +40,7 @@ pub(super) fn stored(sensor: &str, readings: &[Reading<'_>]) -> Vec<Stored> {
     let sensor = format!("city:{sensor}");
     let kept = readings.iter().filter_map(|reading| {
         let said = number(reading)?.value();
-        let value = if reading.metric == metric::SPEED { said * MILE_KMH } else { said };
+        let value = if reading.metric == metric::SPEED { said * metric::MILE_KMH } else { said };
         Some(Stored::instant(&sensor, reading.metric, reading.time_us, value))
     });
     kept.collect()

@@ -85,7 +85,7 @@ pub(super) fn says(metric: &str, interval_s: u32) -> bool {
     let is_short = SHORT.iter().any(|(_, short)| *short == metric);
     match SHORT.iter().any(|(known, _)| *known == metric) {
         true => interval_s == INTERVAL_S,
-        false => interval_s == 0 && !is_short,
+        false => interval_s == 0 && metric != metric::PASSAGE && !is_short,
     }
 }
 

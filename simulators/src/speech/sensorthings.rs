@@ -1,13 +1,13 @@
 //! OGC SensorThings observations, as the ready mapping `sensorthings` reads them: what a sensor measures is a datastream of
 //! its own, named by both, and the metric is always `observation`.
 
-use super::{Speaker, Stored, moment::timestamp};
+use super::{Speaker, Stored, metric, moment::timestamp};
 use crate::observation::{Reading, Utterance};
 
 const METRIC: &str = "observation";
 
 pub(super) fn says(metric: &str, interval_s: u32) -> bool {
-    interval_s == 0 && !metric.is_empty() && !metric.contains(['/', '+', '#'])
+    interval_s == 0 && metric != metric::PASSAGE && !metric.is_empty() && !metric.contains(['/', '+', '#'])
 }
 
 fn can(reading: &Reading<'_>) -> bool {

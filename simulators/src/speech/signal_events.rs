@@ -4,7 +4,7 @@
 use jiff::tz::TimeZone;
 
 use super::{
-    Stored, metric,
+    Stored,
     moment::{cut, local, reheard, zone},
 };
 use crate::observation::{Passage, Utterance};
@@ -33,7 +33,7 @@ fn line(sensor: &str, time_us: i64, code: u8, zone: &TimeZone) -> String {
 pub(super) fn stored(sensor: &str, passage: &Passage) -> Vec<Stored> {
     let detector = format!("signal:{sensor}:detector:{DETECTOR}");
     let time_us = reheard(cut(passage.time_us, RESOLUTION), &zone(ZONE));
-    vec![Stored::instant(&detector, metric::PASSAGE, time_us, f64::NAN)]
+    vec![Stored::passage(&detector, time_us, f64::NAN)]
 }
 
 #[cfg(test)]

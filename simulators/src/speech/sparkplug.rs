@@ -114,17 +114,16 @@ pub fn births(sensor: &str, time_us: i64) -> [Utterance; 2] {
         Metric { long_value: Some(session), ..own("bdSeq", UINT64) },
         Metric { boolean_value: Some(false), ..own("Node Control/Rebirth", BOOLEAN) },
     ];
-    let device =
-        metric::UNITS.iter().filter(|(metric, _)| *metric != metric::PASSAGE).map(|(metric, unit)| {
-            let name = NAMES.iter().find(|(known, _)| known == metric).map_or(*metric, |(_, name)| name);
-            let unit = Property { datatype: Some(STRING), string_value: Some((*unit).to_owned()) };
-            Metric {
-                alias: alias(metric),
-                is_null: Some(true),
-                properties: Some(Properties { keys: vec!["engUnit".to_owned()], values: vec![unit] }),
-                ..own(name, DOUBLE)
-            }
-        });
+    let device = metric::UNITS.iter().map(|(metric, unit)| {
+        let name = NAMES.iter().find(|(known, _)| known == metric).map_or(*metric, |(_, name)| name);
+        let unit = Property { datatype: Some(STRING), string_value: Some((*unit).to_owned()) };
+        Metric {
+            alias: alias(metric),
+            is_null: Some(true),
+            properties: Some(Properties { keys: vec!["engUnit".to_owned()], values: vec![unit] }),
+            ..own(name, DOUBLE)
+        }
+    });
     let device: Vec<Metric> = device.collect();
     [
         utterance(format!("spBv1.0/{GROUP}/NBIRTH/{sensor}"), node, millis, 0),

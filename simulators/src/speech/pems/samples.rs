@@ -11,9 +11,6 @@ use super::{
 use crate::observation::{Decimal, Reading, Utterance};
 
 const INTERVAL_S: u32 = 30;
-/// A mile an hour in km/h, as a fraction of whole numbers, and as it is converted for the tables.
-const MILE: (i64, i64) = (1_609_344, 1_000_000);
-const MILE_KMH: f64 = 1.609_344;
 /// A tenth of a percent.
 const TENTH: f64 = 0.1;
 
@@ -27,7 +24,7 @@ fn can(reading: &Reading<'_>) -> bool {
 
 fn said(metric: &str, value: Decimal) -> Decimal {
     match metric {
-        metric::SPEED => value.scaled(MILE.1, MILE.0, 0),
+        metric::SPEED => value.scaled(metric::MILE.1, metric::MILE.0, 0),
         metric::OCCUPANCY => value.scaled(10, 1, 0),
         _ => value.scaled(1, 1, 0),
     }
@@ -54,7 +51,7 @@ pub(in super::super) fn stored(sensor: &str, readings: &[Reading<'_>]) -> Vec<St
     let kept = readings.iter().filter(|reading| can(reading)).map(|reading| {
         let said = said(reading.metric, reading.value).value();
         let (metric, value) = match reading.metric {
-            metric::SPEED => ("traffic.speed.lane1", said * MILE_KMH),
+            metric::SPEED => ("traffic.speed.lane1", said * metric::MILE_KMH),
             metric::OCCUPANCY => ("traffic.occupancy.lane1", said * TENTH),
             _ => ("traffic.volume.lane1", said),
         };
