@@ -1,7 +1,7 @@
 //! What the simulated sensors say in any format is stored as they predict, bit for bit: by the ready mapping of that name and
 //! the processor, without a database.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
 use ingest::ready;
 use jiff::Timestamp;
@@ -141,6 +141,8 @@ impl City {
         }
         let out = process(&messages, &MAPPINGS[&format], &self.registry, &rules, &self.memory);
         self.memory.advance(&out.changes);
+        let later = received_at.plus(Duration::from_secs(60));
+        assert_eq!(self.memory.clone().overdue(later), [], "{format}: a number was passed over");
         let text = |i: u32| String::from_utf8_lossy(&messages[i as usize].payload).into_owned();
         for rejection in &out.rejections {
             panic!(
