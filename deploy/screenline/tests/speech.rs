@@ -144,7 +144,7 @@ impl City {
         let later = received_at.plus(Duration::from_secs(60));
         assert_eq!(self.memory.clone().overdue(later), [], "{format}: a number was passed over");
         let text = |i: u32| String::from_utf8_lossy(&messages[i as usize].payload).into_owned();
-        for rejection in &out.rejections {
+        if let Some(rejection) = out.rejections.first() {
             panic!(
                 "{format}: {} of {}: {}",
                 rejection.reason.as_str(),
@@ -174,12 +174,11 @@ impl City {
     }
 }
 
+/// Sensor, metric, time, event, the bits of the value, unit, and seconds of the interval.
+type Row = (String, String, i64, Option<i64>, u64, String, u32);
+
 /// As they can be compared: every bit counts, where the format says it.
-fn comparable(
-    format: Format,
-    stored: Vec<Stored>,
-    told: bool,
-) -> Vec<(String, String, i64, Option<i64>, u64, String, u32)> {
+fn comparable(format: Format, stored: Vec<Stored>, told: bool) -> Vec<Row> {
     let mut rows: Vec<_> = stored
         .into_iter()
         .map(|stored| {
