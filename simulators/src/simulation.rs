@@ -19,19 +19,20 @@ mod tests;
 mod voice;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub use answer::{Answer, Far, Numbered, Progress, SeriesAnswer};
 use course::{Due, What};
 pub use fault::{Fault, HELD_TICKS_MAX, Kind};
 pub use scenario::{CONNECTIONS_MAX, PACK_MAX, Scenario};
 use shown::Shown;
-pub use voice::{Voices, spoken};
+pub use voice::{Voice, Voices, spoken};
 
 use crate::city::City;
 use crate::city::chance::Chance;
-use crate::observation::{Passage, Utterance};
+use crate::observation::{Passage, Reading, Utterance};
 use crate::oracle::{Fact, Key, Message, Number, Numbers, Refusal};
-use crate::speech::{self, Format, Said, senml::Pack};
+use crate::speech::{self, Format, Said, Stored, senml::Pack};
 
 /// Seconds of a tick: the shortest interval in which anybody reports.
 pub const TICK_S: i64 = 20;
@@ -84,9 +85,11 @@ impl Simulation {
     /// What a voice plans to send of a tick: when, and what became of it. Messages of a tick are told apart by a number.
     pub(crate) fn planned(&self, voice: u32, tick: u32, mut take: impl FnMut(u32, Due)) {
         let Some(time_us) = self.speaks_of(voice, tick) else { return };
-        let messages = match self.voices.get(voice).is_passages {
+        let spoken = self.voices.get(voice);
+        let messages = match spoken.is_passages {
             true => self.passages(voice, time_us).len() as u32,
-            false => 1,
+            false if spoken.format == Format::Senml => 1,
+            false => self.report(voice, tick, "").0.len() as u32,
         };
         for nth in 0..messages {
             let due = |what| Due { voice, tick, nth, what };
@@ -108,7 +111,9 @@ impl Simulation {
             if fault.kind.strikes_sensors() || fault.kind == Kind::ReconnectStorm {
                 continue;
             }
-            if !is_spoilable && matches!(fault.kind, Kind::Garbage | Kind::Oversize | Kind::Duplicate) {
+            if !is_spoilable && matches!(fault.kind, Kind::Garbage | Kind::Oversize | Kind::Duplicate)
+                || !format.stands_alone()
+            {
                 continue;
             }
             let (from, to) = fault.ticks(self.scenario.ticks);
@@ -243,20 +248,40 @@ impl Simulation {
             let topic = format!("city/senml/{}_{:05}/{}", self.scenario.prefix, voice.district, due.voice);
             return Utterance { topic, payload: pack.finish() };
         }
+        let (mut said, _) = self.report(due.voice, due.tick, member);
+        if said.len() <= due.nth as usize { Utterance::default() } else { said.swap_remove(due.nth as usize) }
+    }
+
+    /// What a sensor says by itself in a tick, and what must be stored of each message.
+    fn report(&self, voice: u32, tick: u32, member: &str) -> (Vec<Utterance>, Vec<Vec<Stored>>) {
+        let Voice { format, is_quick, .. } = self.voices.get(voice);
         let mut readings = Vec::new();
-        let mut of = 0;
-        self.shown(due.voice, due.tick, |shown| {
-            of = shown.sensor;
+        let mut name = String::new();
+        self.shown(voice, tick, |shown| {
+            if name.is_empty() {
+                name = self.city.id(shown.sensor);
+            }
             readings.push(shown.reading);
         });
-        let said = speech::say(
-            voice.format,
-            &self.city.id(of),
-            u64::from(due.tick / MINUTE_TICKS),
-            Said::Readings(&readings),
-            member,
-        );
-        said.into_iter().next().unwrap_or_default()
+        // One report after the other: before the first one, a node of Sparkplug is born with two messages.
+        let reports = u64::from(tick / if is_quick { 1 } else { MINUTE_TICKS }) - 1;
+        let sequence = match (format, reports) {
+            (Format::Sparkplug, 1..) => reports + 2,
+            _ => reports,
+        };
+        let said = speech::say(format, &name, sequence, Said::Readings(&readings), member);
+        let stored = speech::stored(format, &name, Said::Readings(&readings));
+        let each = match said.len() == stored.len() && format != Format::Sparkplug {
+            true => stored.into_iter().map(|stored| vec![stored]).collect(),
+            false => {
+                let mut each = vec![Vec::new(); said.len()];
+                if let Some(last) = each.last_mut() {
+                    *last = stored;
+                }
+                each
+            }
+        };
+        (said, each)
     }
 
     fn facts(&self, due: &Due, message: &mut Message) {
@@ -264,38 +289,43 @@ impl Simulation {
         let other = i64::from(due.what == What::Other);
         let Some(time_us) = self.speaks_of(due.voice, due.tick) else { return };
         let mut refused: BTreeMap<&'static str, i64> = BTreeMap::new();
-        let mut store = |sensor: &str, said: Said<'_>, flags: i32| {
-            for stored in speech::stored(voice.format, sensor, said) {
-                let key = Key {
-                    sensor: stored.sensor.into(),
-                    metric: stored.metric.into(),
-                    time_us: stored.time_us,
-                    event: stored.event_id.unwrap_or_default(),
-                };
-                message.facts.push(Fact { key, value: stored.value, flags });
-            }
+        let fact = |stored: Stored| {
+            let Stored { sensor, metric, time_us, event_id, value, .. } = stored;
+            let event = event_id.unwrap_or_default();
+            let key = Key { sensor: sensor.into(), metric: metric.into(), time_us, event };
+            Fact { key, value, flags: 0 }
         };
         if voice.is_passages {
             let passages = self.passages(due.voice, time_us);
-            if let (Some(passage), Some(sensor)) =
-                (passages.get(due.nth as usize), self.voices.sensors(due.voice).next())
-            {
+            let said = passages.get(due.nth as usize).zip(self.voices.sensors(due.voice).next());
+            if let Some((passage, sensor)) = said {
                 let mut passage = *passage;
                 passage.speed.digits += other;
-                store(&self.city.id(sensor), Said::Passage(&passage), 0);
+                let stored = speech::stored(voice.format, &self.city.id(sensor), Said::Passage(&passage));
+                message.facts.extend(stored.into_iter().map(fact));
             }
             return;
         }
-        let mut name = (u32::MAX, String::new());
+        if voice.format != Format::Senml {
+            let (_, stored) = self.report(due.voice, due.tick, "");
+            message.facts.extend(stored.into_iter().nth(due.nth as usize).into_iter().flatten().map(fact));
+            return;
+        }
+        // A gateway that speaks SenML: what it shows is what is stored.
+        let mut name: (u32, Arc<str>) = (u32::MAX, "".into());
         self.shown(due.voice, due.tick, |shown| {
             if name.0 != shown.sensor {
-                name = (shown.sensor, self.city.id(shown.sensor));
+                name = (shown.sensor, self.city.id(shown.sensor).into());
             }
-            let mut reading = shown.reading;
-            reading.value.digits += other;
+            let mut value = shown.reading.value;
+            value.digits += other;
+            let Reading { metric, time_us, .. } = shown.reading;
             match shown.refused {
                 Some(reason) => *refused.entry(reason).or_default() += 1,
-                None => store(&name.1, Said::Readings(&[reading]), shown.flags),
+                None => {
+                    let key = Key { sensor: name.1.clone(), metric: metric.into(), time_us, event: 0 };
+                    message.facts.push(Fact { key, value: value.value(), flags: shown.flags });
+                }
             }
         });
         let refusals = refused.into_iter().map(|(reason, readings)| Refusal { reason, readings });
@@ -315,7 +345,7 @@ impl Simulation {
     fn shown(&self, voice: u32, tick: u32, mut take: impl FnMut(Shown)) {
         let Some(time_us) = self.speaks_of(voice, tick) else { return };
         for sensor in self.voices.sensors(voice) {
-            shown::of(self, sensor, time_us, &mut take);
+            shown::of(self, sensor, (voice, time_us), &mut take);
         }
     }
 }

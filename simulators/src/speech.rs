@@ -35,12 +35,14 @@ mod zigbee2mqtt;
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
 use speaker::Speaker;
 
 use crate::observation::{Passage, Reading, Utterance};
 
 /// A payload format, by the name of its ready mapping.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Serialize, Deserialize)]
+#[serde(into = "&'static str", try_from = "String")]
 pub enum Format {
     CameraEvents,
     Chirpstack,
@@ -156,6 +158,16 @@ impl Format {
         self != Format::Plain
     }
 
+    /// Whether a message means the same without those before it. What ingest remembers of a sender depends on all of them.
+    pub fn stands_alone(self) -> bool {
+        !matches!(self, Format::Sparkplug | Format::Shelly)
+    }
+
+    /// Whether ingest numbers its passages, because nobody else does.
+    pub fn has_no_event_ids(self) -> bool {
+        matches!(self, Format::CameraEvents | Format::SignalEvents)
+    }
+
     /// Whether a message's number can stand in its payload, as the first member: `"screenline":{...},`. It is found there
     /// whatever the mapping says, so in every JSON object, and in the first record of a SenML pack.
     pub fn carries_number(self) -> bool {
@@ -189,6 +201,20 @@ impl Format {
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+impl From<Format> for &'static str {
+    fn from(format: Format) -> &'static str {
+        format.name()
+    }
+}
+
+impl TryFrom<String> for Format {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Format, String> {
+        text.parse()
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::road::{LANES, SEGMENT_M, SEGMENTS};
 use super::role::{DISTRICT, Role};
 use super::{City, series};
+use crate::speech::Stored;
 
 /// Rows in one file at most: what an import takes.
 const ROWS: usize = 100_000;
@@ -25,7 +26,7 @@ pub const DIRECTIONS: [&str; 2] = ["EB", "WB"];
 
 /// Every file, in the order in which they are imported. `stored` names a sensor and a metric as they come to stand in the
 /// tables, which depends on the format that a sensor speaks; `None` where nothing of a metric is said.
-pub fn files(city: &City, stored: impl Fn(u32, &str) -> Option<(String, String)>) -> Vec<File> {
+pub fn files(city: &City, stored: impl Fn(u32, &str) -> Option<Stored>) -> Vec<File> {
     let mut zones = Table::new("zones", "id,name");
     let mut segments = Table::new(
         "segments",
@@ -71,7 +72,9 @@ pub fn files(city: &City, stored: impl Fn(u32, &str) -> Option<(String, String)>
         let (is, privacy) = part(role);
         let mut is_named = false;
         for series in series::of(role) {
-            let Some((id, metric)) = stored(sensor, series.metric) else { continue };
+            let Some(Stored { sensor: id, metric, unit, .. }) = stored(sensor, series.metric) else {
+                continue;
+            };
             if !is_named {
                 let (kind, owner) = (role.kind(), role.owner());
                 sensors
@@ -86,8 +89,8 @@ pub fn files(city: &City, stored: impl Fn(u32, &str) -> Option<(String, String)>
             let range = if is_event { ",".to_owned() } else { format!("{min},{max}") };
             let gap = if is_event { "" } else { "600" };
             all.row(format_args!(
-                "{id},{metric},{},{},{interval},{modulus},{resolution},{range},{gap}",
-                series.unit, series.kind
+                "{id},{metric},{unit},{},{interval},{modulus},{resolution},{range},{gap}",
+                series.kind
             ));
         }
     }

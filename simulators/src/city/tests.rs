@@ -199,7 +199,17 @@ fn a_seed_is_the_same_city_everywhere() {
 #[test]
 fn a_registry_has_every_sensor_and_series_once() {
     let city = city(200);
-    let files = registry::files(&city, |sensor, metric| Some((city.id(sensor), metric.to_owned())));
+    let files = registry::files(&city, |sensor, metric| {
+        Some(crate::speech::Stored {
+            sensor: city.id(sensor),
+            metric: metric.to_owned(),
+            time_us: 0,
+            event_id: None,
+            value: 0.0,
+            unit: "1".to_owned(),
+            interval_s: 0,
+        })
+    });
     let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
     assert_eq!(names, ["zones.csv", "segments.csv", "sensors.csv", "series.csv"]);
     assert_eq!(files[2].text.lines().count(), 201);

@@ -147,7 +147,7 @@ fn accounted(expected: &Expectation, tables: &Tables) -> Finding {
         Look::at("I1", "what the broker took is stored, rejected or a conflict, and in one place only");
     let (mut stored, mut conflicts) = (0, 0);
     for (place, values) in &expected.facts {
-        let kept = tables.facts.get(place).and_then(|facts| facts.first()?.value).map(f64::to_bits);
+        let kept = tables.facts.get(place).and_then(|facts| facts.first()).map(|fact| bits(fact.value));
         let others: BTreeSet<u64> = tables
             .conflicts
             .get(place)
@@ -183,18 +183,18 @@ fn nothing_made_up(expected: &Expectation, tables: &Tables) -> Finding {
     let mut look = Look::at("I2", "nothing stands there that was not sent, and values are intact");
     let sent = |place, value: Option<f64>| {
         let values = expected.facts.get(place);
-        values.is_some_and(|values| value.is_some_and(|value| values.contains_key(&value.to_bits())))
+        values.is_some_and(|values| values.contains_key(&bits(value)))
     };
     for (place, facts) in &tables.facts {
         for fact in facts {
             if !sent(place, fact.value) {
-                look.never(|| format!("{} was never sent", said(place, fact.value.map_or(0, f64::to_bits))));
+                look.never(|| format!("{} was never sent", said(place, bits(fact.value))));
                 continue;
             }
             let due = expected.flags.get(place).copied().unwrap_or_default() | flags(tables, place, fact);
             let found = fact.quality & JUDGED;
             if found != due {
-                let what = said(place, fact.value.map_or(0, f64::to_bits));
+                let what = said(place, bits(fact.value));
                 look.never(|| format!("{what} has the flags {found}, {due} are due"));
             }
         }
@@ -321,6 +321,11 @@ fn ledger(expected: &Expectation, tables: &Tables, course: &Course) -> Finding {
     }
     let columns: Vec<String> = COLUMNS.iter().map(|column| format!("{column} {}", of(column))).collect();
     look.done(columns.join(", "))
+}
+
+/// A passage without a speed has none to compare.
+fn bits(value: Option<f64>) -> u64 {
+    value.unwrap_or(f64::NAN).to_bits()
 }
 
 fn said(place: &Place, value: u64) -> String {

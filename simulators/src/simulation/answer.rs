@@ -11,7 +11,7 @@ use crate::city::series;
 use crate::observation::{Decimal, Passage, Reading};
 use crate::oracle::rollup::{self, Interval, Rollup, Sample, Samples};
 use crate::oracle::{Expectation, Name, Number, Numbers, Totals};
-use crate::speech::{self, Said};
+use crate::speech::{self, Format, Said, Stored};
 
 /// Readings older than this at their receipt are late (`--late-after` of ingest by default).
 const LATE_US: i64 = 15 * 60 * 1_000_000;
@@ -163,7 +163,7 @@ impl Simulation {
     }
 
     /// The names under which a metric of a sensor comes to stand in the tables; `None` where its format does not say it.
-    pub fn stored(&self, sensor: u32, metric: &str) -> Option<(String, String)> {
+    pub fn stored(&self, sensor: u32, metric: &str) -> Option<Stored> {
         let format = super::spoken(&self.city, sensor, &self.scenario.formats);
         let role = self.city.role(sensor);
         let series = series::of(role).iter().find(|series| series.metric == metric)?;
@@ -175,8 +175,11 @@ impl Simulation {
         let passage = Passage { vehicle: 1, time_us, class: "car", on_time: one, speed: one, length: one };
         let readings = [reading];
         let said = if series.kind == "event" { Said::Passage(&passage) } else { Said::Readings(&readings) };
-        let stored = speech::stored(format, &self.city.id(sensor), said).into_iter().next()?;
-        Some((stored.sensor, stored.metric))
+        if format == Format::Senml {
+            let (sensor, metric, unit) = (self.city.id(sensor), metric.to_owned(), series.unit.to_owned());
+            return Some(Stored { sensor, metric, time_us, event_id: None, value: 1.0, unit, interval_s });
+        }
+        speech::stored(format, &self.city.id(sensor), said).into_iter().next()
     }
 
     /// What must stand in the tables, series by series, from what is expected of some voices.
@@ -185,11 +188,10 @@ impl Simulation {
         for sensor in voices.flat_map(|voice| self.voices.sensors(voice)) {
             let role = self.city.role(sensor);
             for series in series::of(role) {
-                let Some((id, metric)) = self.stored(sensor, series.metric) else { continue };
-                let is_event = series.kind == "event";
-                let every_s = (!is_event).then(|| role.interval_s());
+                let Some(stored) = self.stored(sensor, series.metric) else { continue };
+                let every_s = (series.kind != "event").then(|| role.interval_s());
                 let interval = Interval { every_s, ends_at_time: series.is_interval() };
-                about.insert((id.into(), metric.into()), (interval, series.range));
+                about.insert((stored.sensor.into(), stored.metric.into()), (interval, series.range));
             }
         }
         let mut samples = Samples::new();

@@ -5,6 +5,7 @@ use super::{MINUTE_TICKS, Simulation, TICK_US};
 use crate::city::chance::Chance;
 use crate::city::series::Series;
 use crate::observation::{Decimal, Reading};
+use crate::speech::Format;
 
 /// A reading as it is sent, and what becomes of it.
 #[derive(Debug, Clone, Copy)]
@@ -25,12 +26,19 @@ const UNKNOWN_UNIT: &str = "smoot";
 const OTHER_UNITS: [&str; 2] = ["V", "m"];
 
 /// What a sensor shows of a time.
-pub(super) fn of(simulation: &Simulation, sensor: u32, time_us: i64, take: &mut impl FnMut(Shown)) {
+pub(super) fn of(
+    simulation: &Simulation,
+    sensor: u32,
+    (voice, time_us): (u32, i64),
+    take: &mut impl FnMut(Shown),
+) {
     let ticks = simulation.scenario.ticks;
     let tick = ((time_us - simulation.scenario.starts_us()) / TICK_US) as u32;
     let all = simulation.scenario.faults.iter().enumerate();
     let strikes = |(n, fault): &(usize, &Fault)| {
         fault.kind.strikes_sensors()
+            // Only SenML names the unit of whatever it says.
+            && (fault.kind != Kind::WrongUnit || simulation.voices.get(voice).format == Format::Senml)
             && chance(simulation, *n, sensor).happens(fault.rate)
             && fault.concerns(&simulation.city, sensor)
     };
