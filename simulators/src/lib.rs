@@ -9,6 +9,7 @@ pub mod city;
 mod connection;
 pub mod feed;
 pub mod gateway;
+pub mod importer;
 pub mod observation;
 pub mod oracle;
 pub mod recording;

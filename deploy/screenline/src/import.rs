@@ -1,20 +1,20 @@
-//! `screenline import`: a file goes through a mapping into the tables, as if its parts had come as messages. The same file
-//! again is all duplicates.
+//! `screenline import`: files go into the tables, as if their parts had come as messages. The same file again is all
+//! duplicates.
+
+mod as_format;
+mod as_mapping;
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     sync::{Arc, RwLock},
 };
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use ingest::ready;
-use jiff::Timestamp;
 use processor::{
-    decode::{Decoder, Limits, inflated},
-    mapping::{Mapping, Syntax},
+    decode::Limits,
+    mapping::Mapping,
     memory::Memory,
     model::{Batch, BatchId, Message},
     registry::{Admission, Registry},
@@ -22,8 +22,10 @@ use processor::{
     street::Street,
     validate::Rules,
 };
-use serde_json::json;
+use serde_json::{Map, Value, json};
+use tokio_postgres::Client;
 
+use self::as_format::FormatArgs;
 use crate::{
     console::Console,
     database::DatabaseArgs,
@@ -31,38 +33,60 @@ use crate::{
     rejected::open,
 };
 
-/// A file is read as a whole: a day of a large city in DATEX II is a tenth of it.
+/// A file that is one message is read as a whole: a day of a large city in DATEX II is a tenth of it.
 const FILE_BYTES_MAX: usize = 512 << 20;
-/// Lines that make one message: large enough to outweigh a message's cost, small enough for a rejection to be looked at.
-const LINES_A_MESSAGE: usize = 500;
-/// Messages that make one transaction: some ten thousand readings.
-const MESSAGES_A_BATCH: usize = 32;
 /// Readings that a dry run shows.
 const SHOWN: usize = 10;
+/// Refusals whose words are kept: nobody reads more, and all are in the tables.
+const REFUSED_MAX: usize = 1_000;
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-The mapping's source for the topic says how the file is read; CSV and line protocol are read some lines at a time, a file
-whose name ends in .jsonl line by line, any other as one message. Readings of any age are taken; what is refused is kept
-as a rejection (`screenline rejected list`). Importing again stores nothing twice.
+With --mapping and --topic, the mapping's source for the topic says how a file is read; CSV and line protocol are read
+some lines at a time, a file whose name ends in .jsonl line by line, any other as one message. With --as, the file is the
+output of another simulator or a table: it is read twice, first to find every error and announce its series, then to
+store it. Readings of any age are taken; what is refused is kept as a rejection (`screenline rejected list`). Importing
+again stores nothing twice.
+
+Formats of --as:
+  sumo-e1       induction loops of SUMO (E1), XML: counts, occupancies and speeds of intervals
+  sumo-instant  instantaneous induction loops of SUMO, XML: passages
+  sumo-events   passages, CSV: detector_id,veh_id,veh_type,t_enter_s,t_leave_s,speed_mps,length_m
+  sumo-fcd      floating car data of SUMO, XML: passages over the detectors of --detectors
+  epanet        results of EPANET: a table as WNTR writes them (--quantity says of what), or the binary output file
+  wide, long    CSV with a column for each sensor, or a line for each value; --columns says which is what
+  parquet       either of them in Parquet
 
 Examples:
   screenline import flow_5min.csv --mapping pems-5min --topic import/pems-5min/715898 --dry-run
   screenline import events.csv.gz --mapping signal-events --topic import/signal-events
-  screenline import measured.xml --mapping datex2 --topic import/datex2 --json")]
+  screenline import measured.xml --mapping datex2 --topic import/datex2 --json
+  screenline import e1.xml --as sumo-e1 --start 2024-05-14T05:00:00Z --dry-run
+  screenline import fcd.xml.gz --as sumo-fcd --start 2024-05-14T05:00:00Z --detectors detectors.csv
+  screenline import pressure.csv --as epanet --quantity pressure --start 2024-01-01T00:00:00Z --sensor-prefix net3.
+  screenline import speeds.parquet --as parquet --columns speeds.toml --registry-out announced")]
 pub struct ImportArgs {
     /// The files, plain or compressed with gzip
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Mapping files or folders, or the names of ready ones (`screenline mapping list`)
-    #[arg(long, required = true, value_delimiter = ',', value_name = "FILE|DIR|NAME")]
+    #[arg(
+        long,
+        required_unless_present = "format",
+        conflicts_with = "format",
+        requires = "topic",
+        value_delimiter = ',',
+        value_name = "FILE|DIR|NAME"
+    )]
     mapping: Vec<PathBuf>,
     /// The topic by which the mapping's source is found
-    #[arg(long)]
-    topic: String,
+    #[arg(long, requires = "mapping", conflicts_with = "format")]
+    topic: Option<String>,
     /// What happens to a sensor nobody announced: open (taken in), quarantine (stored and kept apart) or closed (rejected)
-    #[arg(long, default_value = "open")]
+    #[arg(long, default_value = "open", conflicts_with = "format")]
     registry: Admission,
+    #[command(flatten)]
+    of_format: FormatArgs,
     /// Show the first readings, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -73,167 +97,115 @@ pub struct ImportArgs {
     database: DatabaseArgs,
 }
 
+/// # Errors
+/// A file cannot be read, an option does not fit the others, or the database fails.
 pub async fn run(args: ImportArgs, console: &Console) -> anyhow::Result<ExitCode> {
-    let mapping = Mapping::parse(&ready::texts(&args.mapping)?)?;
-    let syntax = mapping.routes(&args.topic).next().map(|(_, source, _)| source.syntax().cloned());
-    let Some(syntax) = syntax else {
-        anyhow::bail!("no source of the mapping takes the topic {:?}", args.topic)
-    };
-    let mut messages = Vec::new();
-    for file in &args.files {
-        let text = read(file)?;
-        let line_by_line = file.file_stem().map(Path::new).into_iter().chain([file.as_path()]);
-        let line_by_line = line_by_line.filter_map(Path::extension).any(|extension| extension == "jsonl");
-        messages.extend(parts(&text, syntax.as_ref(), line_by_line).into_iter().map(|payload| Message {
-            topic: args.topic.clone(),
-            payload: payload.into(),
-            received_at: Timestamp::now().into(),
-            retained: false,
-            number: None,
-        }));
+    match (&args.topic, args.of_format.importer()?) {
+        (_, Some(importer)) => as_format::run(&args, importer, console).await,
+        (Some(topic), None) => as_mapping::run(&args, topic, console).await,
+        (None, None) => anyhow::bail!("say how it is read: --mapping with --topic, or --as"),
     }
+}
+
+fn street(mapping: Mapping, admission: Admission) -> Street {
     let rules = Rules {
         lateness_horizon: None,
         limits: Limits { payload_bytes: FILE_BYTES_MAX, samples: usize::MAX },
         ..Rules::default()
     };
-    let street = Street {
+    Street {
         mapping: Arc::new(mapping),
-        registry: Arc::new(RwLock::new(Registry::new(args.registry))),
+        registry: Arc::new(RwLock::new(Registry::new(admission))),
         rules,
         memory: Arc::new(Memory::default()),
-    };
-    let database = args.database.clone();
-    database.with(async |url| import(&args, street, messages, url, console).await).await
+    }
 }
 
-async fn import(
-    args: &ImportArgs,
+/// An import under way: the open tables, and what became of the messages so far.
+struct Import {
     street: Street,
-    messages: Vec<Message>,
-    url: &str,
-    console: &Console,
-) -> anyhow::Result<ExitCode> {
-    let (client, city) = open(url).await?;
-    Registry::refresh(&street.registry, &client).await.context("load the registry")?;
-    let mut writer = Writer::new(url, city.level, street.registry.clone());
-    let (mut counts, mut shown, mut refused) = (Counts::default(), Vec::new(), Vec::new());
-    let all = messages.len();
-    let mut done = 0;
-    for part in messages.chunks(MESSAGES_A_BATCH) {
-        let batch = Arc::new(Batch { id: BatchId(fastrand::i64(1..)), messages: part.to_vec(), shed: 0 });
-        done += part.len();
-        let said = if args.dry_run {
-            if shown.len() < SHOWN {
-                shown.extend(first_lines(&street, part).into_iter().take(SHOWN - shown.len()));
-            }
-            let said = street.try_out(batch).await;
+    client: Client,
+    writer: Writer,
+    outcome: Outcome,
+}
+
+#[derive(Default)]
+struct Outcome {
+    counts: Counts,
+    refused: Vec<String>,
+    refusals: i64,
+}
+
+impl Import {
+    async fn open(street: Street, url: &str) -> anyhow::Result<Import> {
+        let (client, city) = open(url).await?;
+        Registry::refresh(&street.registry, &client).await.context("load the registry")?;
+        let writer = Writer::new(url, city.level, street.registry.clone());
+        Ok(Import { street, client, writer, outcome: Outcome::default() })
+    }
+
+    /// Writes some messages in one transaction; or tries them out.
+    async fn take(&mut self, messages: Vec<Message>, dry_run: bool) -> anyhow::Result<()> {
+        let batch = Arc::new(Batch { id: BatchId(fastrand::i64(1..)), messages, shed: 0 });
+        let Outcome { counts, refused, refusals } = &mut self.outcome;
+        let said = if dry_run {
+            let said = self.street.try_out(batch).await;
             counts.decoded += said.fates.iter().map(|fate| i64::from(fate.decoded)).sum::<i64>();
             said
         } else {
-            let (said, written) = street.write(&mut writer, batch, None).await?;
-            counts += written.counts;
+            let (said, written) = self.street.write(&mut self.writer, batch, None).await?;
+            *counts += written.counts;
             said
         };
-        refused.extend(said.rejections.iter().map(|r| format!("{}: {}", r.reason.as_str(), r.detail)));
-        if console.is_terminal() {
-            let (readings, percent) = (thousands(counts.decoded), 100 * done / all.max(1));
-            console.status(&format!("{readings} readings, {percent} %"));
-        }
+        *refusals += said.rejections.len() as i64;
+        let free = REFUSED_MAX - refused.len();
+        let words = said.rejections.iter().map(|r| format!("{}: {}", r.reason.as_str(), r.detail));
+        refused.extend(words.take(free));
+        Ok(())
     }
-    console.end_status();
-    if args.json {
-        let object = json!({
-            "dry_run": args.dry_run,
-            "decoded": counts.decoded,
-            "stored": counts.stored,
-            "duplicate": counts.duplicate,
-            "conflict": counts.conflict,
-            "refused": refused,
-            "first": shown,
-        });
-        println!("{object}");
-    } else {
-        shown.iter().for_each(|line| println!("{line}"));
-        let found = count(counts.decoded, "reading", "readings");
-        match args.dry_run {
-            true => println!("{found} found; nothing was written"),
-            false => println!(
-                "{found}: {} stored, {} were there already, {} differ from what is stored",
-                thousands(counts.stored),
-                thousands(counts.duplicate),
-                thousands(counts.conflict)
-            ),
-        }
-        refused.iter().take(SHOWN).for_each(|line| println!("refused: {line}"));
-    }
-    ensure!(0 < counts.decoded || refused.is_empty(), "nothing of it can be read");
-    Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The first readings of some messages, as the mapping reads them.
-fn first_lines(street: &Street, messages: &[Message]) -> Vec<String> {
-    let (limits, pseudonyms) = (street.rules.limits, &street.memory.pseudonyms);
-    let decoder = Decoder { mapping: &street.mapping, limits, pseudonyms };
-    let mut lines = Vec::new();
-    for message in messages {
-        decoder.decode(message, None, &mut |sample| {
-            if lines.len() < SHOWN {
-                lines.push(sample.to_string());
+impl Outcome {
+    /// Says what became of it; `more` are members of the JSON object. The code is 1 when something was refused.
+    fn print(
+        &self,
+        args: &ImportArgs,
+        shown: &[String],
+        more: Map<String, Value>,
+    ) -> anyhow::Result<ExitCode> {
+        let Outcome { counts, refused, refusals } = self;
+        if args.json {
+            let mut object = json!({
+                "dry_run": args.dry_run,
+                "decoded": counts.decoded,
+                "stored": counts.stored,
+                "duplicate": counts.duplicate,
+                "conflict": counts.conflict,
+                "refused": refused,
+                "first": shown,
+            });
+            if let Value::Object(members) = &mut object {
+                members.extend(more);
             }
-            Ok(())
-        });
-    }
-    lines
-}
-
-fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
-    let about = || format!("read {}", file.display());
-    let bytes = fs::metadata(file).with_context(about)?.len();
-    ensure!(
-        bytes <= FILE_BYTES_MAX as u64,
-        "{} has {bytes} bytes, the limit is {FILE_BYTES_MAX}: split it",
-        file.display()
-    );
-    let text = fs::read(file).with_context(about)?;
-    match inflated(&text, FILE_BYTES_MAX) {
-        Ok(inflated) => Ok(inflated.into_owned()),
-        Err(refusal) => anyhow::bail!("{}: {}", file.display(), refusal.detail),
-    }
-}
-
-/// The messages that a file stands for.
-fn parts(text: &[u8], syntax: Option<&Syntax>, line_by_line: bool) -> Vec<Vec<u8>> {
-    let head = match syntax {
-        Some(Syntax::Csv(rules)) => rules.columns.is_none(),
-        Some(Syntax::Influx) => false,
-        _ if line_by_line => {
-            let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-            return lines.map(<[u8]>::to_vec).collect();
+            println!("{object}");
+        } else {
+            shown.iter().for_each(|line| println!("{line}"));
+            let found = count(counts.decoded, "reading", "readings");
+            match args.dry_run {
+                true => println!("{found} found; nothing was written"),
+                false => println!(
+                    "{found}: {} stored, {} were there already, {} differ from what is stored",
+                    thousands(counts.stored),
+                    thousands(counts.duplicate),
+                    thousands(counts.conflict)
+                ),
+            }
+            refused.iter().take(SHOWN).for_each(|line| println!("refused: {line}"));
+            if SHOWN < refused.len() {
+                println!("{} refused in all", thousands(*refusals));
+            }
         }
-        _ => return vec![text.to_vec()],
-    };
-    let mut lines = text.split_inclusive(|byte| *byte == b'\n');
-    let head = if head { lines.next().unwrap_or_default() } else { b"" };
-    let lines: Vec<&[u8]> = lines.collect();
-    let part = |lines: &[&[u8]]| [head, &lines.concat()].concat();
-    lines.chunks(LINES_A_MESSAGE).map(part).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use processor::mapping::CsvRules;
-
-    use super::*;
-
-    #[test]
-    fn a_long_table_is_read_in_parts_that_have_its_head() {
-        let table: String =
-            ["id,v\n".to_owned()].into_iter().chain((0..1_200).map(|i| format!("a,{i}\n"))).collect();
-        let csv = Syntax::Csv(CsvRules { delimiter: b',', columns: None, comment: None });
-        let parts = parts(table.as_bytes(), Some(&csv), false);
-        assert_eq!(parts.len(), 3);
-        assert!(parts.iter().all(|part| part.starts_with(b"id,v\na,")));
-        assert!(parts[2].ends_with(b"a,1199\n"));
+        ensure!(0 < counts.decoded || refused.is_empty(), "nothing of it can be read");
+        Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
