@@ -41,7 +41,6 @@ pub use self::{
     found::{Found, Kind, Series},
     loops::Count,
     network::Quantity,
-    number::shortest,
     sink::Fact,
     speaker::messages,
 };

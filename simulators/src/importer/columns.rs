@@ -37,14 +37,11 @@ use serde::Deserialize;
 
 use super::{
     clock::{Clock, Fold, Form},
-    found::Kind,
+    found::{INTERVAL_S_MAX, Kind},
 };
 
 /// A table has few columns that need a name of their own.
 const NAMED_MAX: usize = 20_000;
-/// A week; longer intervals are no interval of a sensor.
-const INTERVAL_S_MAX: u32 = 604_800;
-
 /// What the columns of a table are.
 #[derive(Debug, Clone)]
 pub struct Columns {

@@ -18,7 +18,7 @@ const COLUMNS: [&str; 7] =
 /// # Errors
 /// The line that is wrong, or a column that is missing.
 pub fn read(text: Text, sink: &mut Sink<'_>) -> anyhow::Result<()> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text);
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.of_cells());
     let head = reader.headers()?.clone();
     let mut at = [0; COLUMNS.len()];
     for (at, name) in at.iter_mut().zip(COLUMNS) {

@@ -48,7 +48,7 @@ impl Detectors {
     /// # Errors
     /// The line that is wrong, or a column that is missing.
     pub fn read(text: Text) -> anyhow::Result<Detectors> {
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text);
+        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.of_cells());
         let head = reader.headers()?.clone();
         let column = |name: &str| {
             let found = head.iter().position(|column| column.trim_start_matches('\u{feff}') == name);
@@ -137,13 +137,8 @@ pub fn read(text: Text, detectors: &Detectors, lengths: &Lengths, sink: &mut Sin
             let number = element.number(name)?;
             Ok(number.with_context(|| format!("<vehicle> has no attribute {name:?}"))?.value())
         };
-        let seen = Seen {
-            step,
-            lane: element.due("lane")?.into_owned(),
-            pos: float("pos")?,
-            speed: float("speed")?,
-        };
-        if let Some(before) = vehicles.get(&*name).filter(|before| before.step + 1 == step) {
+        let seen = Seen { step, lane: element.due("lane")?, pos: float("pos")?, speed: float("speed")? };
+        if let Some(before) = vehicles.get(&name).filter(|before| before.step + 1 == step) {
             let kind = element.text("type")?.unwrap_or_default();
             for (detector, time_us, speed) in crossings(detectors, before, &seen, before_us, now_us) {
                 let length = lengths.of(&kind);
@@ -160,7 +155,7 @@ pub fn read(text: Text, detectors: &Detectors, lengths: &Lengths, sink: &mut Sin
             }
         }
         ensure!(vehicles.len() < VEHICLES_MAX, "more than {VEHICLES_MAX} vehicles at one time");
-        vehicles.insert(name.into_owned(), seen);
+        vehicles.insert(name, seen);
         Ok(())
     })?;
     ensure!(0 < step, "it has no <timestep>: is it floating car data?");

@@ -8,6 +8,9 @@ use jiff::Timestamp;
 /// As many as a city may register at once; each is kept in memory until the end.
 const SERIES_MAX: usize = 200_000;
 
+/// A day: the registry takes no longer ones.
+pub const INTERVAL_S_MAX: u32 = 86_400;
+
 /// What the values of a series are, as the registry calls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -130,6 +133,11 @@ impl Found {
             }
             return Ok(());
         }
+        ensure!(
+            interval_s <= INTERVAL_S_MAX,
+            "an interval of {interval_s} s: at most {INTERVAL_S_MAX} s are due"
+        );
+        check(metric, unit)?;
         ensure!(self.series < SERIES_MAX, "more than {SERIES_MAX} series: split the file by sensor");
         self.series += 1;
         all.push((metric.to_owned(), Series { unit: kept(metric, unit).to_owned(), kind, interval_s }));
@@ -168,8 +176,30 @@ const OTHER_INTERVAL: &str = "taken, though their interval is not that of the se
 fn kept<'u>(metric: &str, unit: &'u str) -> &'u str {
     match unit {
         "m/s" | "[mi_i]/h" if metric.starts_with("traffic.speed") => "km/h",
+        "" => "1",
         other => other,
     }
+}
+
+/// A metric and a unit stand in a payload as they are, and the ready mapping `senml` takes some short names for others.
+fn check(metric: &str, unit: &str) -> anyhow::Result<()> {
+    let allowed = |letter: u8| letter.is_ascii_alphanumeric() || b"._:/-%".contains(&letter);
+    ensure!(
+        (1..=64).contains(&metric.len())
+            && metric.bytes().all(allowed)
+            && metric.starts_with(|letter: char| letter.is_ascii_alphanumeric()),
+        "{metric:?} cannot name a metric: a letter or digit, then 63 of those or ._:/-% at most are due"
+    );
+    ensure!(
+        !["volume", "occupancy", "speed"].contains(&metric),
+        "the metric {metric:?} means a detector's: give it a longer name, such as traffic.{metric}"
+    );
+    ensure!(
+        unit.len() <= 64
+            && unit.bytes().all(|letter| letter.is_ascii_graphic() && !b"\"\\".contains(&letter)),
+        "{unit:?} is no unit: a UCUM code is due, such as m3/h"
+    );
+    Ok(())
 }
 
 fn texts(head: &str, lines: impl Iterator<Item = String>, rows: usize) -> Vec<String> {

@@ -58,8 +58,11 @@ impl<R: Read> Read for Counted<R> {
 /// A text of bounded length, of lines or elements of bounded length.
 pub struct Bounded<R> {
     inner: R,
-    /// Since the last end of a line or an element.
+    /// Bytes since the last end of a line or an element.
     since: u64,
+    /// Whether it is a table, where a line may end within a quoted cell; and whether it is within one.
+    is_table: bool,
+    is_quoted: bool,
     bytes: u64,
     line: u64,
     longest: u64,
@@ -67,7 +70,20 @@ pub struct Bounded<R> {
 
 impl<R: BufRead> Bounded<R> {
     pub fn new(inner: R) -> Bounded<R> {
-        Bounded { inner, since: 0, bytes: 0, line: 1, longest: LINE_BYTES_MAX }
+        Bounded {
+            inner,
+            since: 0,
+            is_table: false,
+            is_quoted: false,
+            bytes: 0,
+            line: 1,
+            longest: LINE_BYTES_MAX,
+        }
+    }
+
+    /// As a table, whose quoted cells may hold ends of lines: a quote that is left open must not make a cell of the rest.
+    pub fn of_cells(self) -> Bounded<R> {
+        Bounded { is_table: true, ..self }
     }
 
     /// The line that is read now, from 1.
@@ -80,7 +96,10 @@ impl<R: BufRead> BufRead for Bounded<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         let limit = |what: String| Err(io::Error::new(io::ErrorKind::InvalidData, what));
         if self.longest < self.since {
-            return limit(format!("line {} is longer than {} bytes: is it a text?", self.line, self.longest));
+            return limit(format!(
+                "line {} is longer than {} bytes: is it a text, is a quote left open?",
+                self.line, self.longest
+            ));
         }
         if INFLATED_BYTES_MAX < self.bytes {
             return limit(format!("it is longer than {INFLATED_BYTES_MAX} bytes: split it"));
@@ -94,9 +113,13 @@ impl<R: BufRead> BufRead for Bounded<R> {
             let taken = &buffer[..count.min(buffer.len())];
             self.bytes += taken.len() as u64;
             self.line += taken.iter().filter(|byte| **byte == b'\n').count() as u64;
-            match taken.iter().rposition(|byte| matches!(byte, b'\n' | b'>')) {
-                Some(last) => self.since = (taken.len() - last - 1) as u64,
-                None => self.since += taken.len() as u64,
+            for byte in taken {
+                self.since += 1;
+                match byte {
+                    b'"' if self.is_table => self.is_quoted = !self.is_quoted,
+                    b'\n' | b'>' if !self.is_quoted => self.since = 0,
+                    _ => {}
+                }
             }
         }
         self.inner.consume(count);
@@ -122,6 +145,14 @@ mod tests {
         let mut endless = Bounded::new(BufReader::new(io::repeat(b'x')));
         let error = io::copy(&mut endless, &mut io::sink()).unwrap_err().to_string();
         assert!(error.contains("line 1 is longer than 1048576 bytes"), "{error}");
+    }
+
+    #[test]
+    fn a_quote_that_is_left_open_is_refused_too() {
+        let table = b"a,\"b\n".iter().copied().chain(b"1,2\n".repeat(400_000)).collect::<Vec<u8>>();
+        let mut reader = csv::Reader::from_reader(Bounded::new(table.as_slice()).of_cells());
+        let error = reader.headers().unwrap_err();
+        assert!(error.to_string().contains("a quote left open"), "{error}");
     }
 
     #[test]

@@ -38,11 +38,11 @@ pub fn read(text: Text, sink: &mut Sink<'_>) -> anyhow::Result<()> {
             return Ok(());
         }
         events += 1;
-        let (id, name) = (element.due("id")?.into_owned(), element.due("vehID")?.into_owned());
+        let (id, name) = (element.due("id")?, element.due("vehID")?);
         let time_us = sink.at(seconds(&element.due("time")?)?)?;
         let positive = |name: &str| anyhow::Ok(element.number(name)?.filter(|number| 0 <= number.digits));
         let (speed, length) = (positive("speed")?, positive("length")?);
-        match &*element.due("state")? {
+        match element.due("state")?.as_str() {
             "enter" => {
                 ensure!(
                     over.len() < OVER_LOOPS_MAX,

@@ -73,7 +73,7 @@ pub fn read(text: Text, quantities: &[Quantity], sink: &mut Sink<'_>) -> anyhow:
         bail!("a table has one quantity: say which, for example --quantity pressure");
     };
     let (metric, unit, scale) = quantity.metric();
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text);
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.of_cells());
     let head = reader.headers()?.clone();
     ensure!(1 < head.len() && head.len() <= COLUMNS_MAX, "line 1: 2 to {COLUMNS_MAX} columns are due");
     let sensors: Vec<String> = head.iter().map(|name| quantity.sensor(name)).collect();

@@ -286,6 +286,10 @@ fn columns_that_cannot_be_are_refused() {
     assert!(error(&LONG.replace("counter", "total")).contains("needs time.interval_s"));
     assert!(error(&LONG.replace("rfc3339", "iso")).contains("time.format \"iso\""));
     assert!(error(&LONG.replace("value =", "values =")).contains("line"));
+    let quoted = LONG.replace("water.volume.total", "speed");
+    let quoted = Importer { columns: Some(Columns::parse(&quoted).unwrap()), ..importer(Format::Long) };
+    let text = "observed_at,meter_id,register_m3\n2024-01-01T00:00:00Z,a,1\n";
+    assert!(wrong(&quoted, text).contains("traffic.speed"));
     assert!(error("[time]\ncolumn = \"t\"\nformat = \"unix\"\n").contains("either [long]"));
 }
 

@@ -15,7 +15,7 @@ pub const COLUMNS_MAX: usize = 20_000;
 /// # Errors
 /// The line that is wrong, or a column that is missing.
 pub fn read(text: Text, columns: &Columns, sink: &mut Sink<'_>) -> anyhow::Result<()> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(text);
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(text.of_cells());
     let head = reader.headers()?.clone();
     let head: Vec<&str> = head.iter().map(|name| name.trim_start_matches('\u{feff}')).collect();
     let plan = Plan::new(columns, &head).context("line 1")?;

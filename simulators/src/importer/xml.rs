@@ -1,7 +1,5 @@
 //! The elements of an XML file, one after the other.
 
-use std::borrow::Cow;
-
 use anyhow::{Context, anyhow};
 use quick_xml::{
     Reader, XmlVersion,
@@ -20,13 +18,12 @@ impl Element<'_> {
     }
 
     /// An attribute, if it is there.
-    pub fn text(&self, name: &str) -> anyhow::Result<Option<Cow<'_, str>>> {
+    pub fn text(&self, name: &str) -> anyhow::Result<Option<String>> {
         let Some(attribute) = self.0.try_get_attribute(name)? else { return Ok(None) };
-        // Its text may stand in the element; what is unescaped stands for itself.
-        Ok(Some(Cow::Owned(attribute.normalized_value(XmlVersion::Implicit1_0)?.into_owned())))
+        Ok(Some(attribute.normalized_value(XmlVersion::Implicit1_0)?.into_owned()))
     }
 
-    pub fn due(&self, name: &str) -> anyhow::Result<Cow<'_, str>> {
+    pub fn due(&self, name: &str) -> anyhow::Result<String> {
         let own = self.0.name();
         self.text(name)?.with_context(|| format!("<{}> has no attribute {name:?}", own.as_ref()))
     }

@@ -18,6 +18,7 @@ mod forgetting;
 mod formats;
 mod gateway;
 mod greed;
+mod importers;
 mod importing;
 mod launcher;
 mod ledger;
