@@ -33,7 +33,7 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use jiff::Timestamp;
 
 pub use self::{
@@ -146,6 +146,11 @@ impl Importer {
         file: &Path,
         take: &mut dyn FnMut(Fact<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<Found> {
+        ensure!(
+            self.prefix.chars().all(|letter| letter.is_alphanumeric() || "._:-@=~%,;&".contains(letter)),
+            "--sensor-prefix {:?}: letters, digits or ._:-@=~%,;& are due",
+            self.prefix
+        );
         let mut sink = Sink::new(self.start, &self.prefix, take);
         self.read_into(file, &mut sink).with_context(|| format!("{} as {}", file.display(), self.format))?;
         Ok(sink.found)

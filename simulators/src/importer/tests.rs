@@ -116,6 +116,7 @@ fn what_is_wrong_is_named_with_its_line() {
     assert!(wrong(&e1, &E1.replace("</detector>", "")).contains("ends within an element"));
     assert!(wrong(&e1, "<a/>").contains("no <interval>"));
     assert!(wrong(&importer(Format::Wide), "t,a\n").contains("--columns"));
+    assert!(wrong(&Importer { prefix: "a/".into(), ..e1.clone() }, E1).contains("--sensor-prefix"));
     let early = Importer { start: Some("1970-01-01T00:00:00Z".parse().unwrap()), ..e1 };
     assert!(wrong(&early, E1).contains("not between 2000 and 2100"));
 }
