@@ -9,7 +9,8 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp};
-use simulators::recording::{Header, Message, PayloadTime, TimeForm, VERSION, Writer};
+use simulators::recording::lines::{Head, VERSION, Writer};
+use simulators::recording::{Message, PayloadTime, TimeForm};
 
 /// Second 0 of the traffic simulation.
 const SUMO_START: &str = "2024-05-14T05:00:00Z";
@@ -152,7 +153,7 @@ fn bundle(
 ) -> anyhow::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("feeds").join(name);
     fs::create_dir_all(&folder)?;
-    let header = Header {
+    let header = Head {
         screenline_recording: VERSION,
         name: name.to_owned(),
         messages: messages.len() as u64,
@@ -172,7 +173,7 @@ fn bundle(
 }
 
 fn message(t: Timestamp, topic: String, payload: String) -> Message {
-    Message { t, topic, payload: payload.into_bytes() }
+    Message::new(t, topic, payload.into_bytes())
 }
 
 fn rfc3339(topic: &str, path: &str) -> PayloadTime {

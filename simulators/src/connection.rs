@@ -1,4 +1,4 @@
-//! One connection to a broker for publishing, the same for both of rumqttc's clients.
+//! One connection to a broker, for publishing above all, the same for both of rumqttc's clients.
 //!
 //! A connection is never repaired: whoever publishes drops it, client and event loop together, and makes
 //! another. rumqttc's own retransmission would forget the messages of a lost session.
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::broker::Broker;
-use crate::recording::PAYLOAD_BYTES_MAX;
+use crate::recording::{Message, PAYLOAD_BYTES_MAX};
 
 /// Messages sent and not yet acknowledged. Enough to hide a commit of the broker's; a bounded part of
 /// the 65,535 packet ids.
@@ -60,7 +60,7 @@ impl fmt::Display for Protocol {
 /// What happens on a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// The next of the published messages left under this packet id. In the order of publishing.
+    /// The next of the published messages left under this packet id, 0 at QoS 0. In the order of publishing.
     Sent(u16),
     /// The broker took the message of this packet id, or says why it did not.
     Acknowledged(u16, Option<String>),
@@ -180,13 +180,8 @@ impl Connection {
         Ok(Connection { client: Client::V311(client), events, poll })
     }
 
-    /// Hands a message over at QoS 1. Never waits: at most [`IN_FLIGHT_MAX`] may be unacknowledged, which is
-    /// what the request queue holds.
-    pub(crate) fn publish(&self, topic: &str, payload: &[u8]) -> anyhow::Result<()> {
-        self.publish_with(topic, payload, true, Vec::new())
-    }
-
-    /// Hands a message over at QoS 1 or 0, with user properties where MQTT 5 is spoken.
+    /// Hands a message over at QoS 1 or 0, with user properties where MQTT 5 is spoken. Never waits: at most
+    /// [`IN_FLIGHT_MAX`] may be unacknowledged, which is what the request queue holds.
     pub(crate) fn publish_with(
         &self,
         topic: &str,
@@ -209,6 +204,32 @@ impl Connection {
         Ok(())
     }
 
+    /// Hands a message over as it was recorded: with its QoS, its retain flag, and its properties where MQTT 5 is spoken.
+    pub(crate) fn publish_recorded(&self, message: &Message) -> anyhow::Result<()> {
+        use v5::mqttbytes::QoS as Qos5;
+        let Message { topic, payload, qos, retain, properties, .. } = message;
+        match &self.client {
+            Client::V5(client) => {
+                let qos = [Qos5::AtMostOnce, Qos5::AtLeastOnce, Qos5::ExactlyOnce][usize::from(*qos).min(2)];
+                let properties = PublishProperties {
+                    payload_format_indicator: properties.format,
+                    message_expiry_interval: properties.expiry_s,
+                    content_type: properties.content_type.clone(),
+                    response_topic: properties.response_topic.clone(),
+                    correlation_data: properties.correlation.clone().map(Into::into),
+                    user_properties: properties.user.clone(),
+                    ..PublishProperties::default()
+                };
+                client.try_publish_with_properties(topic, qos, *retain, payload.clone(), properties)?;
+            }
+            Client::V311(client) => {
+                let qos = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce][usize::from(*qos).min(2)];
+                client.try_publish(topic, qos, *retain, payload.clone())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Asks for a topic at QoS 1; its messages come as [`Event::Received`].
     pub(crate) fn subscribe(&self, topic: &str) -> anyhow::Result<()> {
         match &self.client {
@@ -224,6 +245,11 @@ impl Connection {
             Some(event) => event,
             None => Event::Lost(Lost { reason: "connection closed".to_owned(), kind: LostKind::Broken }),
         }
+    }
+
+    /// What has happened already, without waiting.
+    pub(crate) fn try_next(&mut self) -> Option<Event> {
+        self.events.try_recv().ok()
     }
 
     /// Says goodbye, so that the broker does not log a lost client.
@@ -266,7 +292,7 @@ async fn pass(to: &mpsc::Sender<Event>, event: Option<Event>) -> bool {
 }
 
 fn event_v5(event: v5::Event) -> Option<Event> {
-    use v5::mqttbytes::v5::{Packet, PubAckReason};
+    use v5::mqttbytes::v5::{Packet, PubAckReason, PubRecReason};
     match event {
         v5::Event::Outgoing(outgoing) => sent(&outgoing),
         v5::Event::Incoming(Packet::PubAck(ack)) => {
@@ -274,6 +300,12 @@ fn event_v5(event: v5::Event) -> Option<Event> {
             let taken = matches!(ack.reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers);
             Some(Event::Acknowledged(ack.pkid, (!taken).then(|| format!("{:?}", ack.reason))))
         }
+        // Exactly once: refused in the first answer, or taken with the last.
+        v5::Event::Incoming(Packet::PubRec(rec)) => {
+            let taken = matches!(rec.reason, PubRecReason::Success | PubRecReason::NoMatchingSubscribers);
+            (!taken).then(|| Event::Acknowledged(rec.pkid, Some(format!("{:?}", rec.reason))))
+        }
+        v5::Event::Incoming(Packet::PubComp(comp)) => Some(Event::Acknowledged(comp.pkid, None)),
         v5::Event::Incoming(Packet::Publish(publish)) => Some(Event::Received(publish.payload.to_vec())),
         v5::Event::Incoming(_) => None,
     }
@@ -283,6 +315,9 @@ fn event_v311(event: rumqttc::Event) -> Option<Event> {
     match event {
         rumqttc::Event::Outgoing(outgoing) => sent(&outgoing),
         rumqttc::Event::Incoming(rumqttc::Packet::PubAck(ack)) => Some(Event::Acknowledged(ack.pkid, None)),
+        rumqttc::Event::Incoming(rumqttc::Packet::PubComp(comp)) => {
+            Some(Event::Acknowledged(comp.pkid, None))
+        }
         rumqttc::Event::Incoming(rumqttc::Packet::Publish(publish)) => {
             Some(Event::Received(publish.payload.to_vec()))
         }
@@ -302,7 +337,7 @@ fn sent(outgoing: &rumqttc::Outgoing) -> Option<Event> {
     }
 }
 
-fn lost_v5(error: &v5::ConnectionError) -> Lost {
+pub(crate) fn lost_v5(error: &v5::ConnectionError) -> Lost {
     use v5::mqttbytes::{Error, v5::ConnectReturnCode as Code};
     use v5::{ConnectionError, StateError};
     let kind = match error {
@@ -319,7 +354,7 @@ fn lost_v5(error: &v5::ConnectionError) -> Lost {
     Lost { reason: error.to_string(), kind }
 }
 
-fn lost_v311(error: &rumqttc::ConnectionError) -> Lost {
+pub(crate) fn lost_v311(error: &rumqttc::ConnectionError) -> Lost {
     use rumqttc::{ConnectReturnCode as Code, ConnectionError, StateError, mqttbytes::Error};
     let kind = match error {
         ConnectionError::Io(error)

@@ -11,7 +11,7 @@ use crate::recording::{Recording, RecordingError};
 #[derive(Debug, Clone, Copy)]
 pub struct Feed {
     pub name: &'static str,
-    /// A recording in the format of [`crate::recording`].
+    /// A recording, of version 1 of [`crate::recording`].
     pub recording: &'static [u8],
     /// Columns named as those of the table `segment` or `zone`: what its sensors stand in.
     pub places_csv: &'static str,

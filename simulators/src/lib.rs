@@ -1,4 +1,4 @@
-//! Feeds without a city: recordings, the bundled feeds, their replay over MQTT, and the oracle that checks what became
+//! Feeds without a city: recordings and how they are made, the bundled feeds, their replay over MQTT, and the oracle that checks what became
 //! of its own messages.
 //!
 //! Nothing here knows how Screenline stores a reading. What is checked against these feeds must not
@@ -8,10 +8,12 @@ pub mod broker;
 pub mod city;
 mod connection;
 pub mod feed;
+pub mod filter;
 pub mod gateway;
 pub mod importer;
 pub mod observation;
 pub mod oracle;
+pub mod record;
 pub mod recording;
 pub mod replay;
 pub mod simulation;

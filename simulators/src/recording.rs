@@ -1,59 +1,127 @@
-//! A recording: messages with their topics and the times at which they were sent.
+//! A recording: messages with their topics and the times at which they arrived or were sent.
 //!
-//! Format version 1 is one zstd stream (with checksum) of JSON lines. The first line is the [`Header`]:
+//! [`Writer`] writes version 2, which is described here; a [`Recording`] reads it and version 1, which is described at
+//! [`lines`]. Version 2 is a format of its own and no Parquet file: it is written and read message by message, also
+//! through a pipe; a crash costs the last second and not the file, whose footer would be missing; and a reader needs
+//! zstd and XXH3 and no library of schemas. Who analyses messages converts them.
 //!
-//! ```json
-//! {"screenline_recording":1,"name":"wntr-net3","messages":40808,"period_s":605700,"times":[{"topic":"city/water/+/register","path":"/time","as":"rfc3339"}]}
+//! # Version 2
+//!
+//! A file, by convention `name.rec`, is the 8 bytes `SCRLREC` and `0x02` (the version), and blocks behind one another.
+//! Numbers are little-endian. A block is a head of 56 bytes and its content, compressed as one zstd frame:
+//!
+//! ```text
+//!  0  kind      4 letters   HEAD, MSGS or GAPS
+//!  4  stored    u32         compressed bytes that follow the head; at most 17 MiB
+//!  8  sequence  u64         0 for the first block of a file, and one more for each that follows
+//! 16  content   u32         bytes of the content once decompressed; at most 16 MiB
+//! 20  messages  u32         messages in the content
+//! 24  earliest  i64         smallest arrival time in the content, nanoseconds since 1970
+//! 32  latest    i64         largest one
+//! 40  check     u64         XXH3-64 of the compressed bytes, seed 0
+//! 48  check     u64         XXH3-64 of the 48 bytes above, seed 0: it vouches for the whole block
 //! ```
 //!
-//! Every other line is a message, in the order of sending:
+//! The first block, and no other, is of kind HEAD: its content is the [`Header`] as JSON, of at most 1 MiB, and its
+//! times are 0. A block GAPS says that the recorder could not receive from `earliest` to `latest`; it has no content
+//! (and `stored` is 0). The content of a block MSGS is messages behind one another, in the order of their arrival:
 //!
-//! ```json
-//! {"t":"2024-01-01T00:00:03Z","topic":"city/water/WM-101/register","payload":"{\"time\":...}"}
+//! ```text
+//! time        signed       nanoseconds after the message before (of the first: after 1970), modulo 2^64
+//! flags       u8           bits 0 and 1: QoS 0, 1 or 2; bit 2: retain; bit 3: properties follow; others are 0
+//! topic       varint       0: a topic follows as text, and has the next number, from 1; else such a number
+//! payload     bytes        at most 4 MiB
+//! properties               of MQTT 5, if bit 3 says so:
+//!   mask      u8           which of these follow, in this order; bits 6 and 7 are 0
+//!   bit 0     u8           payload format indicator
+//!   bit 1     varint       message expiry interval in seconds, 32 bits
+//!   bit 2     text         content type
+//!   bit 3     text         response topic
+//!   bit 4     bytes        correlation data, at most 65535 bytes
+//!   bit 5     varint       number of user properties; then of each, in their order, name and value as text
 //! ```
 //!
-//! A payload that is not UTF-8 stands as `payload_base64`. Times never run backwards.
+//! `varint` is LEB128 of at most 64 bits, `signed` a varint in zigzag; `bytes` are a varint that counts them, and they;
+//! `text` is bytes in UTF-8, at most 65535. All properties of a message have at most 1 MiB. A topic's number is of its
+//! block only, so that each block can be read alone.
+//!
+//! Times are those of a clock, from 1678 to 2261, and run backwards where it was set back: order is the order in the
+//! file. A block ends at 1 MiB of content, or a second after its first message, and is then on disk. What a crash left
+//! behind the last whole block is cut off by a reader, which says how many bytes, and by [`Writer::append`]: a block
+//! that ends with the file and is cut short or has a wrong check, or a tail that begins with a head of zeros. A wrong
+//! check elsewhere is an error.
+//!
+//! A recording may be a set of such files, each whole in itself, that follow one another in the order of their names,
+//! shorter ones first: `name.0001.rec`, `name.0002.rec`.
 
+mod block;
+mod content;
+pub mod lines;
+mod reader;
 #[cfg(test)]
 mod tests;
+mod writer;
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::fmt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The version this module reads and writes.
-pub const VERSION: u32 = 1;
+use crate::filter::Filter;
+pub(crate) use lines::content_of_line;
+use reader::Source;
+pub use reader::{Extent, Reader, Window};
+pub use writer::{BLOCK_AGE_MAX, Summary, Writer};
+
+/// The version that [`Writer`] writes.
+pub const VERSION: u32 = 2;
+
+/// How the name of a recording's file ends.
+pub const ENDING: &str = "rec";
 
 /// Largest payload in bytes: brokers are run with a packet limit of 4 MiB.
 pub const PAYLOAD_BYTES_MAX: usize = 4 << 20;
 
-/// Longest line in bytes: the largest payload as base64, or as text with every second byte escaped.
-const LINE_BYTES_MAX: u64 = 8 << 20;
-
 /// Most entries in [`Header::times`]: each is tried on every message that is shifted.
-const TIMES_MAX: usize = 100;
+pub const TIMES_MAX: usize = 100;
 
-/// 8 MiB of window when writing, the same when reading: what a stranger's file may make us allocate.
-const WINDOW_LOG: u32 = 23;
+/// Largest header as JSON, in bytes.
+const HEADER_BYTES_MAX: usize = 1 << 20;
 
-/// The first line of a recording.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Most files in a set: each is opened once to see what it is.
+const PARTS_MAX: usize = 100_000;
+
+/// What is known about a recording beside its messages.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Header {
-    /// Always [`VERSION`].
-    pub screenline_recording: u32,
     pub name: String,
-    /// Number of messages that follow; a reader that finds another number reports it.
-    pub messages: u64,
     /// Seconds by which every time advances when the recording is played again in a loop. At least
     /// as long as the payload times reach, or two loops would claim the same key with two values.
-    pub period_s: u32,
-    /// Where the payloads keep their times, so that a replay can move them.
+    /// Without it, a loop takes as long as the recording.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub period_s: Option<u32>,
+    /// Where the payloads keep their times, so that a replay can move them. At most [`TIMES_MAX`].
     pub times: Vec<PayloadTime>,
+    /// The broker it was recorded from, without a login.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broker: Option<String>,
+    /// Topic filters that were subscribed to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<String>,
+    /// When the recording began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Timestamp>,
+}
+
+impl Header {
+    pub fn named(name: &str) -> Header {
+        Header { name: name.to_owned(), ..Header::default() }
+    }
 }
 
 /// Where the payloads of some topics keep their time.
@@ -75,293 +143,217 @@ pub enum TimeForm {
     Senml,
 }
 
+impl FromStr for PayloadTime {
+    type Err = String;
+
+    /// `city/+/register=rfc3339:/time`, or `city/senml/#=senml`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let usage = || format!("{text:?}: give FILTER=rfc3339:/path or FILTER=senml");
+        let (filter, form) = text.rsplit_once('=').ok_or_else(usage)?;
+        let topic = filter.parse::<Filter>()?.as_str().to_owned();
+        let form = match (form, form.strip_prefix("rfc3339:")) {
+            ("senml", _) => TimeForm::Senml,
+            (_, Some(path)) if path.is_empty() || path.starts_with('/') => {
+                TimeForm::Rfc3339 { path: path.to_owned() }
+            }
+            _ => return Err(usage()),
+        };
+        Ok(PayloadTime { topic, form })
+    }
+}
+
 /// One message of a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// When it was sent.
+    /// When it arrived or was sent.
     pub t: Timestamp,
     pub topic: String,
     /// At most [`PAYLOAD_BYTES_MAX`].
     pub payload: Vec<u8>,
+    /// 0, 1 or 2.
+    pub qos: u8,
+    pub retain: bool,
+    pub properties: Properties,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Line {
-    t: Timestamp,
-    #[serde(flatten)]
-    content: Content,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Content {
-    topic: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    payload: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    payload_base64: Option<String>,
-}
-
-impl Content {
-    /// Its topic and payload, each as long as may be.
-    fn checked(self) -> Result<(String, Vec<u8>), String> {
-        let payload = match (self.payload, self.payload_base64) {
-            (Some(text), None) => text.into_bytes(),
-            (None, Some(text)) => BASE64.decode(text).map_err(|error| error.to_string())?,
-            _ => return Err("needs either `payload` or `payload_base64`".to_owned()),
-        };
-        match problem(&self.topic, &payload) {
-            Some(problem) => Err(problem),
-            None => Ok((self.topic, payload)),
-        }
+impl Message {
+    /// At QoS 1, not retained, without properties.
+    pub fn new(t: Timestamp, topic: String, payload: Vec<u8>) -> Message {
+        Message { t, topic, payload, qos: 1, retain: false, properties: Properties::default() }
     }
 }
 
-/// The topic and payload in a line as a recording has them; a time may be there or not.
-pub(crate) fn content_of_line(line: &str) -> Result<(String, Vec<u8>), String> {
-    serde_json::from_str::<Content>(line).map_err(|error| error.to_string())?.checked()
+/// What MQTT 5 lets a publisher say beside the payload. Texts and the correlation data have at most 65535 bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Properties {
+    /// Payload format indicator: 1 is UTF-8.
+    pub format: Option<u8>,
+    /// Message expiry interval, in seconds.
+    pub expiry_s: Option<u32>,
+    pub content_type: Option<String>,
+    pub response_topic: Option<String>,
+    pub correlation: Option<Vec<u8>>,
+    /// Names and values in their order.
+    pub user: Vec<(String, String)>,
 }
 
-/// Why a recording could not be read or written. Lines count from 1, the header's.
+/// Why a recording could not be read or written. Lines count from 1, the header's; blocks from 0, the header's.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
     #[error("open recording {path}: {source}")]
     Open { path: String, source: io::Error },
+    #[error("{0} is no recording: it begins neither as version 1 nor as version 2")]
+    Stranger(String),
+    #[error("recording {0} was cut before the end of its header: it holds nothing")]
+    Empty(String),
+    #[error("recording {0} is of a later version than {VERSION}: read it with a later screenline")]
+    Later(String),
     #[error("recording {name}, line {line}: {problem}")]
     Line { name: String, line: u64, problem: String },
+    #[error("recording {name}, block {block}: {problem}; what stands before it can be read")]
+    Block { name: String, block: u64, problem: String },
     #[error(
         "recording {name} holds {found} messages, its header says {stated}: it is cut short or was edited"
     )]
     Count { name: String, found: u64, stated: u64 },
-    #[error("write recording: {0}")]
-    Write(#[from] io::Error),
+    #[error("{0} is a stream, and can be read once: give a file")]
+    Stream(String),
+    #[error("{0} is being written by another process")]
+    InUse(String),
+    #[error("read or write recording: {0}")]
+    Io(#[from] io::Error),
     #[error("write recording: {0}")]
     Refused(String),
 }
 
-/// A recording that can be read any number of times.
-#[derive(Debug, Clone)]
+/// A recording that can be read any number of times; one that is a stream, once.
+#[derive(Clone)]
 pub struct Recording {
-    source: Source,
+    /// In their order; never none.
+    parts: Vec<Source>,
     header: Header,
 }
 
-#[derive(Debug, Clone)]
-enum Source {
-    Bytes(&'static [u8]),
-    File(PathBuf),
+impl fmt::Debug for Recording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recording")
+            .field("name", &self.header.name)
+            .field("files", &self.parts.len())
+            .finish()
+    }
 }
 
 impl Recording {
     /// A recording embedded in the program.
     ///
     /// # Errors
-    /// When the header is not that of a recording of version [`VERSION`].
+    /// When the header is not that of a recording.
     pub fn embedded(bytes: &'static [u8]) -> Result<Self, RecordingError> {
-        Self::new(Source::Bytes(bytes), "embedded")
+        Self::of(vec![Source::Bytes(bytes)])
     }
 
-    /// A recording in a file, by convention `name.jsonl.zst`.
+    /// A recording in a file, or in the files of a folder whose names end in [`ENDING`], in the order of their names.
     ///
     /// # Errors
-    /// When the file cannot be read, or its header is not that of a recording of version [`VERSION`].
+    /// When a file cannot be read, or its header is not that of a recording.
     pub fn open(path: &Path) -> Result<Self, RecordingError> {
-        Self::new(Source::File(path.to_owned()), &path.display().to_string())
+        Self::open_all(&[path.to_owned()])
     }
 
-    fn new(source: Source, name: &str) -> Result<Self, RecordingError> {
-        let mut lines = Lines::open(&source, name)?;
-        let header = lines.header()?;
-        Ok(Recording { source, header })
+    /// The files of a set, in this order; each may be a folder. The header is that of the first.
+    ///
+    /// # Errors
+    /// When there is no file, or one cannot be read, or its header is not that of a recording.
+    pub fn open_all(paths: &[PathBuf]) -> Result<Self, RecordingError> {
+        let mut parts = Vec::new();
+        for path in paths {
+            let unreadable = |source| RecordingError::Open { path: path.display().to_string(), source };
+            if !path.is_dir() {
+                parts.push(Source::File(path.clone()));
+                continue;
+            }
+            let mut files = Vec::new();
+            for entry in fs::read_dir(path).map_err(unreadable)? {
+                let file = entry.map_err(unreadable)?.path();
+                if file.extension().is_some_and(|ending| ending == ENDING) {
+                    files.push(file);
+                }
+            }
+            // 10000 comes after 9999.
+            files.sort_unstable_by_key(|file| (file.as_os_str().len(), file.clone()));
+            parts.extend(files.into_iter().map(Source::File));
+        }
+        let names = || paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ");
+        if parts.is_empty() || PARTS_MAX < parts.len() {
+            let found = format!("{} files that end in .{ENDING}; give 1 to {PARTS_MAX}", parts.len());
+            return Err(RecordingError::Open { path: names(), source: io::Error::other(found) });
+        }
+        Self::of(parts)
+    }
+
+    /// A recording that comes through a pipe. It is read once, and its length is not known before.
+    ///
+    /// # Errors
+    /// When the header does not come, or is not that of a recording.
+    pub fn stream(stream: Box<dyn io::Read + Send>, name: &str) -> Result<Self, RecordingError> {
+        Self::of(vec![Source::stream(stream, name)?])
+    }
+
+    fn of(parts: Vec<Source>) -> Result<Self, RecordingError> {
+        let mut header = None;
+        for part in &parts {
+            match part.header() {
+                Ok(found) => header = header.or(Some(found)),
+                // A crash at the moment of a rotation: the others are whole.
+                Err(RecordingError::Empty(name)) if 1 < parts.len() => tracing::warn!(name, "holds nothing"),
+                Err(error) => return Err(error),
+            }
+        }
+        match header {
+            Some(header) => Ok(Recording { parts, header }),
+            None => Err(RecordingError::Empty(parts.iter().map(Source::name).collect::<Vec<_>>().join(" "))),
+        }
     }
 
     pub fn header(&self) -> &Header {
         &self.header
     }
 
+    /// With other rules of where payloads keep their time, at most [`TIMES_MAX`].
+    #[must_use]
+    pub fn with_times(mut self, times: Vec<PayloadTime>) -> Recording {
+        self.header.times = times;
+        self
+    }
+
+    /// Whether it can be read once only, and its extent is not known.
+    pub fn is_stream(&self) -> bool {
+        self.parts.iter().any(Source::is_stream)
+    }
+
     /// The messages, from the first.
     ///
     /// # Errors
-    /// When the file cannot be opened any more. Errors further on come out of the [`Reader`].
+    /// When the file cannot be opened any more, or a stream was read. Errors further on come out of the [`Reader`].
     pub fn read(&self) -> Result<Reader, RecordingError> {
-        let mut lines = Lines::open(&self.source, &self.header.name)?;
-        let header = lines.header()?;
-        Ok(Reader { lines, stated: header.messages, found: 0, last: Timestamp::MIN, ended: false })
+        self.read_within(Window::default())
     }
 
-    /// The times of the first and the last message; `None` when there is no message. Reads it all.
+    /// The messages of a part of its time. Blocks of other times are passed over by their heads.
     ///
     /// # Errors
-    /// When any line of the recording is wrong.
-    pub fn span(&self) -> Result<Option<(Timestamp, Timestamp)>, RecordingError> {
-        let mut span = None;
-        for message in self.read()? {
-            let t = message?.t;
-            span = Some((span.map_or(t, |(first, _)| first), t));
-        }
-        Ok(span)
-    }
-}
-
-/// Streams the messages of a [`Recording`]; ends after the first error.
-pub struct Reader {
-    lines: Lines,
-    stated: u64,
-    found: u64,
-    last: Timestamp,
-    ended: bool,
-}
-
-impl Reader {
-    fn message(&mut self) -> Result<Option<Message>, RecordingError> {
-        let Some(text) = self.lines.next()? else {
-            let (found, stated) = (self.found, self.stated);
-            if found != stated {
-                return Err(RecordingError::Count { name: self.lines.name.clone(), found, stated });
-            }
-            return Ok(None);
-        };
-        let line: Line = serde_json::from_str(&text).map_err(|error| self.lines.wrong(error.to_string()))?;
-        let (topic, payload) = line.content.checked().map_err(|problem| self.lines.wrong(problem))?;
-        if line.t < self.last {
-            return Err(self.lines.wrong(format!("{} is before the line above ({})", line.t, self.last)));
-        }
-        self.last = line.t;
-        self.found += 1;
-        Ok(Some(Message { t: line.t, topic, payload }))
-    }
-}
-
-impl Iterator for Reader {
-    type Item = Result<Message, RecordingError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        let message = self.message().transpose();
-        self.ended = !matches!(message, Some(Ok(_)));
-        message
-    }
-}
-
-/// The lines of a compressed stream, each bounded.
-struct Lines {
-    name: String,
-    stream: BufReader<zstd::Decoder<'static, BufReader<Box<dyn Read + Send>>>>,
-    line: u64,
-}
-
-impl Lines {
-    fn open(source: &Source, name: &str) -> Result<Self, RecordingError> {
-        let raw: Box<dyn Read + Send> = match source {
-            Source::Bytes(bytes) => Box::new(*bytes),
-            Source::File(path) => Box::new(
-                File::open(path)
-                    .map_err(|source| RecordingError::Open { path: path.display().to_string(), source })?,
-            ),
-        };
-        let mut decoder = zstd::Decoder::new(raw)?;
-        decoder.window_log_max(WINDOW_LOG)?;
-        Ok(Lines { name: name.to_owned(), stream: BufReader::new(decoder), line: 0 })
+    /// As [`Recording::read`].
+    pub fn read_within(&self, window: Window) -> Result<Reader, RecordingError> {
+        Reader::open(&self.parts, window)
     }
 
-    fn header(&mut self) -> Result<Header, RecordingError> {
-        let text = self.next()?.ok_or_else(|| self.wrong("the recording is empty"))?;
-        let header: Header = serde_json::from_str(&text)
-            .map_err(|error| self.wrong(format!("this is not the header of a recording: {error}")))?;
-        if header.screenline_recording != VERSION {
-            return Err(self.wrong(format!(
-                "this is a recording of version {}, and only version {VERSION} can be read",
-                header.screenline_recording
-            )));
-        }
-        if header.times.len() > TIMES_MAX {
-            return Err(self.wrong(format!("more than {TIMES_MAX} entries in `times`")));
-        }
-        Ok(header)
-    }
-
-    fn next(&mut self) -> Result<Option<String>, RecordingError> {
-        self.line += 1;
-        let mut text = String::new();
-        let read = (&mut self.stream).take(LINE_BYTES_MAX + 1).read_line(&mut text);
-        let bytes =
-            read.map_err(|error| self.wrong(format!("cannot be decompressed or is not UTF-8: {error}")))?;
-        if bytes as u64 > LINE_BYTES_MAX {
-            return Err(self.wrong(format!("longer than {LINE_BYTES_MAX} bytes")));
-        }
-        Ok((bytes > 0).then_some(text))
-    }
-
-    fn wrong(&self, problem: impl Into<String>) -> RecordingError {
-        RecordingError::Line { name: self.name.clone(), line: self.line, problem: problem.into() }
-    }
-}
-
-/// Writes a recording; the caller knows the number of messages beforehand.
-pub struct Writer<W: Write> {
-    stream: zstd::Encoder<'static, W>,
-    stated: u64,
-    written: u64,
-    last: Timestamp,
-}
-
-impl<W: Write> Writer<W> {
-    /// Starts a recording at zstd `level` (1 to 19).
+    /// Its times and numbers; `None` when there is no message in the window. Of version 2 only heads of blocks are read,
+    /// so that the number is an upper bound where the window cuts a block; version 1 is read through.
     ///
     /// # Errors
-    /// When the header or the first bytes cannot be written.
-    pub fn new(to: W, header: &Header, level: i32) -> Result<Self, RecordingError> {
-        let mut stream = zstd::Encoder::new(to, level)?;
-        stream.include_checksum(true)?;
-        stream.window_log(WINDOW_LOG)?;
-        let mut writer = Writer { stream, stated: header.messages, written: 0, last: Timestamp::MIN };
-        writer.line(header)?;
-        Ok(writer)
-    }
-
-    /// Appends a message.
-    ///
-    /// # Errors
-    /// When it is sent before its predecessor, is too large, or cannot be written.
-    pub fn write(&mut self, message: &Message) -> Result<(), RecordingError> {
-        if message.t < self.last {
-            let problem = format!("{} comes after {}: sort the messages first", message.t, self.last);
-            return Err(RecordingError::Refused(problem));
-        }
-        if let Some(problem) = problem(&message.topic, &message.payload) {
-            return Err(RecordingError::Refused(problem));
-        }
-        self.last = message.t;
-        self.written += 1;
-        let text = str::from_utf8(&message.payload).ok();
-        let content = Content {
-            topic: message.topic.clone(),
-            payload: text.map(str::to_owned),
-            payload_base64: text.is_none().then(|| BASE64.encode(&message.payload)),
-        };
-        self.line(&Line { t: message.t, content })
-    }
-
-    /// Ends the recording and gives the destination back.
-    ///
-    /// # Errors
-    /// When the number of messages is not the header's, or the end cannot be written.
-    pub fn finish(self) -> Result<W, RecordingError> {
-        if self.written != self.stated {
-            let problem = format!("{} messages written, the header says {}", self.written, self.stated);
-            return Err(RecordingError::Refused(problem));
-        }
-        Ok(self.stream.finish()?)
-    }
-
-    fn line(&mut self, line: &impl Serialize) -> Result<(), RecordingError> {
-        let mut text = serde_json::to_vec(line).map_err(io::Error::from)?;
-        text.push(b'\n');
-        if text.len() as u64 > LINE_BYTES_MAX {
-            return Err(RecordingError::Refused(format!("a line of {} bytes", text.len())));
-        }
-        Ok(self.stream.write_all(&text)?)
+    /// When the recording is damaged, or a stream.
+    pub fn extent(&self, window: Window) -> Result<Option<Extent>, RecordingError> {
+        reader::extent(&self.parts, window)
     }
 }
 

@@ -1,6 +1,5 @@
 //! A running city, and what a test does to it.
 
-use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,8 +11,8 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use simulators::broker::Broker;
 use simulators::feed::Feed;
-use simulators::recording::{Header, Message, Recording, VERSION, Writer};
-use simulators::replay::{self, History, Progress, Protocol, Speed};
+use simulators::recording::{Header, Message, Recording, Writer};
+use simulators::replay::{self, Progress, Speed};
 use tokio::task::block_in_place;
 use tokio::time::sleep;
 use tokio_postgres::{Client, NoTls};
@@ -257,17 +256,10 @@ impl City {
     /// When the broker does not take one.
     pub async fn publish_all(&self, messages: Vec<(String, Vec<u8>)>) -> anyhow::Result<()> {
         let number = self.recordings.fetch_add(1, Ordering::Relaxed);
-        let path = self.workplace.path().join(format!("published-{number}.jsonl.zst"));
-        let header = Header {
-            screenline_recording: VERSION,
-            name: "test".to_owned(),
-            messages: messages.len() as u64,
-            period_s: 1,
-            times: Vec::new(),
-        };
-        let mut writer = Writer::new(File::create(&path)?, &header, 1)?;
+        let path = self.workplace.path().join(format!("published-{number}.rec"));
+        let mut writer = Writer::create(&path, &Header::named("test"))?;
         for (topic, payload) in messages {
-            writer.write(&Message { t: Timestamp::UNIX_EPOCH, topic, payload })?;
+            writer.write(&Message::new(Timestamp::UNIX_EPOCH, topic, payload))?;
         }
         writer.finish()?;
         self.replay(self.config(Recording::open(&path)?, Speed::Max)?, Arc::default()).await
@@ -310,14 +302,7 @@ impl City {
     }
 
     fn config(&self, recording: Recording, speed: Speed) -> anyhow::Result<replay::Config> {
-        Ok(replay::Config {
-            broker: Broker::parse(self.mqtt_url())?,
-            broker_protocol: Protocol::Auto,
-            recording,
-            speed,
-            history: History::AsRecorded,
-            then_loop: false,
-        })
+        Ok(replay::Config::new(Broker::parse(self.mqtt_url())?, recording, speed))
     }
 
     async fn replay(&self, config: replay::Config, progress: Arc<Progress>) -> anyhow::Result<()> {

@@ -24,7 +24,7 @@ use processor::{
 use report::Report;
 use simulators::{
     feed::{self, Feed},
-    replay::{self, Config, History, Progress, Protocol, Speed},
+    replay::{self, Config, History, Progress, Repeat, Speed},
 };
 use tempfile::TempDir;
 use tokio::{
@@ -184,14 +184,10 @@ impl Demo<'_> {
             replays.spawn(async move {
                 let broker = broker?;
                 for _ in 0..repeat {
-                    let config = Config {
-                        broker: broker.clone(),
-                        broker_protocol: Protocol::Auto,
-                        recording: feed.recording()?,
-                        speed,
-                        history: if named { History::AsRecorded } else { History::EndingNow },
-                        then_loop: !named,
-                    };
+                    let mut config = Config::new(broker.clone(), feed.recording()?, speed);
+                    if !named {
+                        (config.history, config.repeat) = (History::EndingNow, Repeat::Live);
+                    }
                     let summary = replay::run(config, Arc::<Progress>::default(), stop.clone())
                         .await
                         .with_context(|| format!("replay {}", feed.name))?;

@@ -14,7 +14,8 @@ use nix::unistd::Pid;
 use rumqttc::{Client, MqttOptions, Packet, QoS};
 use tokio_util::sync::CancellationToken;
 
-use super::{Config, History, Pace, Progress, Protocol, Speed, run};
+use super::pace::Pace;
+use super::{Config, History, Progress, Protocol, Repeat, Speed, run};
 use crate::broker::Broker;
 use crate::feed::Feed;
 use crate::recording::Recording;
@@ -120,14 +121,8 @@ impl Subscriber {
 }
 
 fn config(broker: &Mosquitto, protocol: Protocol) -> Config {
-    Config {
-        broker: Broker::new("127.0.0.1", broker.port),
-        broker_protocol: protocol,
-        recording: wntr_net3(),
-        speed: Speed::Max,
-        history: History::AsRecorded,
-        then_loop: false,
-    }
+    let broker = Broker::new("127.0.0.1", broker.port);
+    Config { broker_protocol: protocol, ..Config::new(broker, wntr_net3(), Speed::Max) }
 }
 
 fn wntr_net3() -> Recording {
@@ -194,7 +189,7 @@ async fn a_history_moved_to_end_now_ends_now_and_loops_no_further_than_the_clock
     let mut config = config(&broker, Protocol::Auto);
     config.recording = Feed::named("sumo-grid").unwrap().recording().unwrap();
     config.history = History::EndingNow;
-    config.then_loop = true;
+    config.repeat = Repeat::Live;
     let (progress, shutdown) = (Arc::new(Progress::default()), CancellationToken::new());
     let port = broker.port;
     let subscriber = tokio::task::spawn_blocking(move || Subscriber::start(port)).await.unwrap();
@@ -218,14 +213,7 @@ async fn a_history_moved_to_end_now_ends_now_and_loops_no_further_than_the_clock
 #[tokio::test]
 async fn a_stopped_replay_does_not_wait_for_a_broker_that_is_not_there() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let config = Config {
-        broker: Broker::new("127.0.0.1", port),
-        broker_protocol: Protocol::Auto,
-        recording: wntr_net3(),
-        speed: Speed::Max,
-        history: History::AsRecorded,
-        then_loop: false,
-    };
+    let config = Config::new(Broker::new("127.0.0.1", port), wntr_net3(), Speed::Max);
     let shutdown = CancellationToken::new();
     shutdown.cancel();
     let error = run(config, Arc::default(), shutdown).await.unwrap_err().to_string();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use jiff::Timestamp;
 use rumqttc::{AsyncClient, Event, Incoming, MqttOptions, QoS};
-use simulators::recording::{Header, Message, VERSION, Writer};
+use simulators::recording::{Header, Message, Writer};
 use tests::process::{Process, Workplace, run};
 use tests::{City, Plan, Storage};
 use tokio::task::block_in_place;
@@ -96,17 +96,10 @@ fn pack(sensor: &str, minute: i64) -> Vec<u8> {
 fn send(city: &City, name: &str, password: &str) -> anyhow::Result<()> {
     let folder = city.workplace().path();
     let file = |end: &str| -> PathBuf { folder.join(format!("{name}.{end}")) };
-    let header = Header {
-        screenline_recording: VERSION,
-        name: name.to_owned(),
-        messages: MESSAGES as u64,
-        period_s: 1,
-        times: Vec::new(),
-    };
-    let mut writer = Writer::new(File::create(file("recording"))?, &header, 1)?;
+    let mut writer = Writer::create(&file("recording"), &Header::named(name))?;
     for minute in 0..MESSAGES {
         let (topic, payload) = ("city/senml/level".to_owned(), pack(name, minute));
-        writer.write(&Message { t: Timestamp::UNIX_EPOCH, topic, payload })?;
+        writer.write(&Message::new(Timestamp::UNIX_EPOCH, topic, payload))?;
     }
     writer.finish()?;
     fs::write(file("password"), password)?;
