@@ -11,6 +11,8 @@ pub mod feed;
 pub mod filter;
 pub mod gateway;
 pub mod importer;
+#[cfg(test)]
+mod mosquitto;
 pub mod observation;
 pub mod oracle;
 pub mod record;

@@ -20,8 +20,10 @@ use crate::{
     import::ImportArgs,
     mapping::MappingArgs,
     measure::MeasureArgs,
+    record::RecordArgs,
     registry::RegistryArgs,
     rejected::RejectedArgs,
+    replay::ReplayArgs,
     reprocess::ReprocessArgs,
     retention::RetentionArgs,
     service::{IngestArgs, QueryArgs},
@@ -43,6 +45,7 @@ Examples:
   screenline demo                         see it run with the bundled feeds; Ctrl-C stops it all
   screenline up                           a private database and broker, ingest and query
   screenline replay wntr-net3 --speed 60x publish a recorded feed to the local broker
+  screenline record --out city.rec        record what the local broker delivers
   screenline account --last 24h           what came in, where it went, what is missing
   screenline doctor                       what is here, what is wrong, what to do
 
@@ -99,8 +102,10 @@ pub enum Command {
     Ingest(Box<IngestArgs>),
     /// Run only the service that answers Arrow Flight and Flight SQL
     Query(Box<QueryArgs>),
-    /// Publish a recorded feed over MQTT
-    Replay(ReplayArgs),
+    /// Record what a broker delivers
+    Record(Box<RecordArgs>),
+    /// Publish a recording or a bundled feed over MQTT
+    Replay(Box<ReplayArgs>),
     /// Run a gateway that keeps its messages until the city has committed them
     Gateway(GatewayArgs),
     /// Check mappings, and try them on a payload without a broker
@@ -239,37 +244,6 @@ pub struct DemoArgs {
     /// Print the final account as one JSON object on stdout; everything else goes to stderr
     #[arg(long)]
     pub json: bool,
-}
-
-#[derive(Debug, Clone, Args)]
-#[command(after_help = "\
-The replay publishes with QoS 1 and ends when the broker has acknowledged every message.
-
-Examples:
-  screenline replay wntr-net3 --speed max
-  screenline replay sumo-grid --speed 1x --ending-now
-  screenline replay ./morning.recording --broker-url mqtt://broker.example:1883 --speed 60x")]
-pub struct ReplayArgs {
-    /// A bundled feed (sumo-grid, wntr-net3) or a recording's file
-    #[arg(value_name = "FEED|FILE")]
-    pub recording: String,
-    /// The broker to publish to: mqtt://host:port, or mqtts://host:port for TLS
-    #[arg(
-        long,
-        env = "SCREENLINE_BROKER_URL",
-        value_name = "URL",
-        hide_env_values = true,
-        default_value = "mqtt://127.0.0.1:1883"
-    )]
-    pub broker_url: String,
-    #[command(flatten)]
-    pub access: Access,
-    /// How fast: `1x` is as recorded, `60x`, or `max`
-    #[arg(long, default_value = "1x")]
-    pub speed: String,
-    /// Move the recorded times so that the last message is sent now
-    #[arg(long)]
-    pub ending_now: bool,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -3,7 +3,7 @@
 //! - [`cli`]: the arguments
 //! - [`up`] and [`demo`]: a whole [`city`], whose children the [`supervisor`] runs
 //! - [`service`]: `ingest` and `query`, each in its own process
-//! - [`replay`]: a recorded feed over MQTT; [`doctor`]: what is here and what is wrong
+//! - [`record`]: what a broker delivers into a file; [`replay`]: a recording over MQTT; [`doctor`]: what is here and what is wrong
 //! - [`mapping`]: which payloads become which readings, tried out; [`import`]: files read by one
 //! - [`account`]: what came in and what is missing; [`rejected`]: what was refused; both on a [`database`]
 //! - [`registry`]: sensors, series, segments and zones, and those that nobody announced
@@ -38,6 +38,7 @@ mod paper;
 mod period;
 mod ports;
 mod ready;
+mod record;
 mod registry;
 mod rejected;
 mod replay;
@@ -70,6 +71,7 @@ pub fn run() -> ExitCode {
         Command::Up(_)
         | Command::Ingest(_)
         | Command::Query(_)
+        | Command::Record(_)
         | Command::Replay(_)
         | Command::Gateway(_) => "info",
         _ => "warn",
@@ -85,8 +87,11 @@ pub fn run() -> ExitCode {
                 Command::Demo(args) => Box::pin(demo::run(*args, log, console.clone())).await,
                 Command::Ingest(args) => Box::pin(service::ingest(*args)).await.map(|()| ExitCode::SUCCESS),
                 Command::Query(args) => Box::pin(service::query(*args)).await.map(|()| ExitCode::SUCCESS),
+                Command::Record(args) => {
+                    Box::pin(record::run(*args, &console)).await.map(|()| ExitCode::SUCCESS)
+                }
                 Command::Replay(args) => {
-                    Box::pin(replay::run(args, &console)).await.map(|()| ExitCode::SUCCESS)
+                    Box::pin(replay::run(*args, &console)).await.map(|()| ExitCode::SUCCESS)
                 }
                 Command::Token(args) => token::run(args, &console).map(|()| ExitCode::SUCCESS),
                 Command::Access(args) => access::run(args),

@@ -1,80 +1,22 @@
 //! Replays to a real mosquitto. Skipped, visibly, where it is not installed.
 
 use std::collections::BTreeMap;
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use jiff::SignedDuration;
 use rumqttc::{Client, MqttOptions, Packet, QoS};
 use tokio_util::sync::CancellationToken;
 
 use super::pace::Pace;
-use super::{Config, History, Progress, Protocol, Repeat, Speed, run};
+use super::{Bound, Config, History, Progress, Protocol, Repeat, Speed, run};
 use crate::broker::Broker;
 use crate::feed::Feed;
+use crate::mosquitto::Mosquitto;
 use crate::recording::Recording;
-use crate::say;
-
-/// A mosquitto with persistence, that can be killed and started again on the same port.
-struct Mosquitto {
-    program: PathBuf,
-    folder: tempfile::TempDir,
-    port: u16,
-    child: Child,
-}
-
-impl Mosquitto {
-    fn start() -> Option<Mosquitto> {
-        let places = ["/usr/sbin/mosquitto", "/usr/bin/mosquitto", "/usr/local/sbin/mosquitto"];
-        let Some(program) = places.map(PathBuf::from).into_iter().find(|path| path.exists()) else {
-            say("SKIPPED: mosquitto is not installed");
-            return None;
-        };
-        let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let path = folder.path().display();
-        let config = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {path}/\n\
-             max_queued_messages 0\nset_tcp_nodelay true\nuser root\nlog_dest none\n"
-        );
-        std::fs::write(folder.path().join("mosquitto.conf"), config).unwrap();
-        let child = spawn(&program, folder.path(), port);
-        Some(Mosquitto { program, folder, port, child })
-    }
-
-    /// SIGTERM, after which mosquitto has saved its sessions; then a new process.
-    fn restart(&mut self) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).unwrap();
-        self.child.wait().unwrap();
-        self.child = spawn(&self.program, self.folder.path(), self.port);
-    }
-}
-
-impl Drop for Mosquitto {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn spawn(program: &Path, folder: &Path, port: u16) -> Child {
-    let config = folder.join("mosquitto.conf");
-    let child =
-        Command::new(program).arg("-c").arg(config).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let child = child.unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(Instant::now() < deadline, "mosquitto does not listen on port {port}");
-        thread::sleep(Duration::from_millis(20));
-    }
-    child
-}
 
 /// Counts what arrives, by topic and payload, over a persistent session.
 struct Subscriber {
@@ -237,4 +179,13 @@ fn a_looped_message_is_never_ahead_of_the_clock() {
     assert!(Pace::Clock.wait(now - hour, 0).is_none());
     assert!(Pace::Clock.wait(now + hour, 0).is_some());
     assert!(Pace::Clock.wait(now - hour, 7_200).is_some());
+}
+
+#[test]
+fn a_time_in_a_recording_is_absolute_or_after_its_first_message() {
+    assert_eq!("10m".parse(), Ok(Bound::After(SignedDuration::from_mins(10))));
+    assert_eq!("2024-01-01T00:00:00Z".parse(), Ok(Bound::At("2024-01-01T00:00:00Z".parse().unwrap())));
+    for wrong in ["-10m", "soon", ""] {
+        assert!(wrong.parse::<Bound>().is_err(), "{wrong}");
+    }
 }

@@ -30,6 +30,7 @@ mod network;
 mod outage;
 mod rabbitmq;
 mod reading;
+mod recording;
 mod refusal;
 mod registry;
 mod rejected;
