@@ -70,7 +70,7 @@ pub struct ReplayArgs {
     #[command(flatten)]
     times: TimesArgs,
     /// Play it again and again, or so many times in all
-    #[arg(long = "loop", value_name = "N", num_args = 0..=1)]
+    #[arg(long = "loop", value_name = "N", num_args = 0..=1, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<Option<u32>>,
     /// Begin there: a recorded time (RFC 3339), or an offset from the first message such as `10m`
     #[arg(long, value_name = "TIME|OFFSET")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use jiff::Timestamp;
-use rumqttc::{NetworkOptions, Outgoing, QoS, SubscribeFilter, SubscribeReasonCode, Transport, v5};
+use rumqttc::{NetworkOptions, QoS, SubscribeFilter, SubscribeReasonCode, Transport, v5};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -113,7 +113,6 @@ enum Said {
         message: Message,
         packet: Option<u16>,
     },
-    Goodbye,
     Other,
 }
 
@@ -162,7 +161,9 @@ pub(super) async fn listen(
             ended = &mut polling => ended?,
             () = done.cancelled() => {
                 client.disconnect();
-                let _ = timeout(GOODBYE, &mut polling).await; // it does not wait for us, so we do not for it
+                // Until the broker hangs up: a socket that is closed with something unread in it is reset, and
+                // acknowledgements on their way are lost with it.
+                let _ = timeout(GOODBYE, &mut polling).await;
                 polling.abort();
                 return Ok(());
             }
@@ -206,7 +207,7 @@ enum Ended {
     Lost(Lost),
     /// It makes no sense to try again.
     Denied(anyhow::Error),
-    /// Nobody listens to us, or we said goodbye.
+    /// Nobody listens to us.
     Over,
 }
 
@@ -269,7 +270,6 @@ impl Connection {
                     let arrival = Arrival { message, receipt, _room: room };
                     let _ = self.to.send(News::Message(Box::new(arrival))).await;
                 }
-                Said::Goodbye => return Ended::Over,
                 Said::Published { .. } | Said::Other => {}
             }
         }
@@ -361,13 +361,11 @@ impl Events {
         match self {
             Events::V5(events) => match events.poll().await {
                 Ok(v5::Event::Incoming(packet)) => Ok(said_v5(packet)),
-                Ok(v5::Event::Outgoing(Outgoing::Disconnect)) => Ok(Said::Goodbye),
                 Ok(v5::Event::Outgoing(_)) => Ok(Said::Other),
                 Err(error) => Err(lost_v5(&error)),
             },
             Events::V311(events) => match events.poll().await {
                 Ok(rumqttc::Event::Incoming(packet)) => Ok(said_v311(packet)),
-                Ok(rumqttc::Event::Outgoing(Outgoing::Disconnect)) => Ok(Said::Goodbye),
                 Ok(rumqttc::Event::Outgoing(_)) => Ok(Said::Other),
                 Err(error) => Err(lost_v311(&error)),
             },
