@@ -1,6 +1,6 @@
 //! The private broker with logins: who has one writes below its own name, and nowhere else.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};

@@ -162,7 +162,7 @@ async fn a_killed_recorder_that_is_started_again_loses_nothing() -> anyhow::Resu
         let sent: Vec<_> = sent.collect::<Result<_, _>>()?;
         Ok(sent.iter().filter(|message| found.binary_search(message).is_err()).count())
     };
-    while block_in_place(&missing)? != 0 {
+    while block_in_place(missing)? != 0 {
         ensure!(Instant::now() < deadline, "{} messages are missing", missing()?);
         block_in_place(|| std::thread::sleep(Duration::from_millis(200)));
     }
