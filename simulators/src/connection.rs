@@ -252,6 +252,11 @@ impl Connection {
         self.events.try_recv().ok()
     }
 
+    /// Hangs up at once and without a word.
+    pub(crate) fn cut(&self) {
+        self.poll.abort();
+    }
+
     /// Says goodbye, so that the broker does not log a lost client.
     pub(crate) async fn close(mut self) {
         let asked = match &self.client {

@@ -1,5 +1,5 @@
-//! Feeds without a city: recordings and how they are made, the bundled feeds, their replay over MQTT, and the oracle that checks what became
-//! of its own messages.
+//! Feeds without a city: a made-up city on the air, recordings and their replay over MQTT, files of other simulators, and
+//! the oracle that says what must have become of all that.
 //!
 //! Nothing here knows how Screenline stores a reading. What is checked against these feeds must not
 //! share code with what made them.
@@ -15,6 +15,7 @@ pub mod importer;
 mod mosquitto;
 pub mod observation;
 pub mod oracle;
+mod publisher;
 pub mod record;
 pub mod recording;
 pub mod replay;

@@ -26,7 +26,7 @@ pub use check::{Oracle, Stand, every_rollup};
 pub use expectation::{Claim, Expectation};
 pub use fact::{Fact, Key, Shape};
 pub use judge::{Finding, Report, part};
-pub use ledger::{Entry, Ledger};
+pub use ledger::{Entry, Ledger, Line};
 pub use load::{Load, Message, Number, Numbers, Plan};
 pub use poison::Refusal;
 pub use publish::{Keep, Publisher};

@@ -2,7 +2,6 @@
 
 mod lanes;
 mod pace;
-mod publisher;
 mod rewrite;
 mod shift;
 #[cfg(test)]
@@ -22,10 +21,10 @@ use tracing::{info, warn};
 use crate::broker::Broker;
 pub use crate::connection::Protocol;
 use crate::filter::Wanted;
+use crate::publisher::Publisher;
 use crate::recording::{Message, PayloadTime, Recording};
 use lanes::Lane;
 pub use pace::Speed;
-use publisher::Publisher;
 pub use rewrite::Rewrite;
 
 /// Most connections of one replay: above, a broker gets no faster.
@@ -243,7 +242,8 @@ async fn play(
 ) -> anyhow::Result<()> {
     while let Some(bundle) = publisher.while_idle(lane.recv(), stop).await? {
         for due in bundle {
-            if !publisher.wait_until(&due, stop).await? {
+            let wait = || due.pace.wait(due.message.t, due.moved_s);
+            if !publisher.wait_until(wait, stop).await? {
                 return Ok(());
             }
             let times = &config.recording.header().times;

@@ -12,10 +12,13 @@ mod answer;
 pub mod course;
 mod fault;
 mod garbage;
+mod key;
+mod run;
 mod scenario;
 mod shown;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod voice;
 
 use std::collections::BTreeMap;
@@ -24,8 +27,11 @@ use std::sync::Arc;
 pub use answer::{Answer, Far, Numbered, Progress, SeriesAnswer};
 use course::{Due, What};
 pub use fault::{Fault, HELD_TICKS_MAX, Kind};
+pub use key::{Key, KeyWriter};
+pub use run::{Going, Lines, Outcome, Pace, run};
 pub use scenario::{CONNECTIONS_MAX, PACK_MAX, Scenario};
 use shown::Shown;
+pub use verify::{Step, verify};
 pub use voice::{Voice, Voices, spoken};
 
 use crate::city::City;
@@ -185,7 +191,7 @@ impl Simulation {
             refusals: Vec::new(),
             number,
         };
-        let said = self.utterance(due, message.number.as_ref());
+        let (said, _) = self.utterance(due, message.number.as_ref());
         (message.topic, message.payload) = (said.topic, said.payload);
         if let What::Garbage(kind) = due.what
             && !garbage::keeps(kind, self.voices.get(due.voice).format)
@@ -204,35 +210,35 @@ impl Simulation {
         message
     }
 
-    /// The message of a due, as it is sent.
-    pub fn utterance(&self, due: &Due, number: Option<&Number>) -> Utterance {
+    /// The message of a due, as it is sent, and how many readings its sender put into it.
+    pub fn utterance(&self, due: &Due, number: Option<&Number>) -> (Utterance, usize) {
         let member = match (self.scenario.numbers, number) {
             (Numbers::Payload | Numbers::Both, Some(number)) => number.member(),
             _ => String::new(),
         };
-        let said = self.said(due, &member);
-        match due.what {
+        let (said, readings) = self.said(due, &member);
+        let said = match due.what {
             What::Garbage(kind) => garbage::spoil(kind, self.voices.get(due.voice).format, said),
             What::Oversize => garbage::oversize(said),
             _ => said,
-        }
+        };
+        (said, readings)
     }
 
-    fn said(&self, due: &Due, member: &str) -> Utterance {
+    fn said(&self, due: &Due, member: &str) -> (Utterance, usize) {
         let voice = self.voices.get(due.voice);
         let other = i64::from(due.what == What::Other);
-        let Some(time_us) = self.speaks_of(due.voice, due.tick) else { return Utterance::default() };
+        let Some(time_us) = self.speaks_of(due.voice, due.tick) else { return Default::default() };
         if voice.is_passages {
             let passages = self.passages(due.voice, time_us);
-            let Some(mut passage) = passages.get(due.nth as usize).copied() else {
-                return Utterance::default();
-            };
+            let said = passages.get(due.nth as usize).zip(self.voices.sensors(due.voice).next());
+            let Some((passage, sensor)) = said else { return Default::default() };
+            let mut passage = *passage;
             passage.speed.digits += other;
-            let Some(sensor) = self.voices.sensors(due.voice).next() else { return Utterance::default() };
             let sequence = time_us as u64 + u64::from(due.nth);
             let said =
                 speech::say(voice.format, &self.city.id(sensor), sequence, Said::Passage(&passage), member);
-            return said.into_iter().next().unwrap_or_default();
+            return (said.into_iter().next().unwrap_or_default(), 1);
         }
         if voice.format == Format::Senml {
             let mut pack = Pack::new(member);
@@ -246,10 +252,12 @@ impl Simulation {
                 pack.push(&name.1, &reading);
             });
             let topic = format!("city/senml/{}_{:05}/{}", self.scenario.prefix, voice.district, due.voice);
-            return Utterance { topic, payload: pack.finish() };
+            let readings = pack.readings();
+            return (Utterance { topic, payload: pack.finish() }, readings);
         }
-        let (mut said, _) = self.report(due.voice, due.tick, member);
-        if said.len() <= due.nth as usize { Utterance::default() } else { said.swap_remove(due.nth as usize) }
+        let (said, stored) = self.report(due.voice, due.tick, member);
+        let readings = stored.get(due.nth as usize).map_or(0, Vec::len);
+        (said.into_iter().nth(due.nth as usize).unwrap_or_default(), readings)
     }
 
     /// What a sensor says by itself in a tick, and what must be stored of each message.

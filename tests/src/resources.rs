@@ -33,13 +33,10 @@ pub async fn finding(database: &Client, ingest: u32) -> anyhow::Result<Finding> 
     let files = fs::read_dir(format!("/proc/{ingest}/fd")).context("count a process's files")?.count();
     let query = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'";
     let connections: i64 = database.query_one(query, &[]).await?.get(0);
-    Ok(Finding {
-        invariant: "I8",
-        promise: "memory, files and connections stay bounded",
-        holds: memory <= MEMORY_MAX_MIB && files <= FILES_MAX && connections <= CONNECTIONS_MAX,
-        may_settle: false,
-        said: format!(
-            "{memory} MiB of {MEMORY_MAX_MIB} at the highest, {files} files, {connections} connections"
-        ),
-    })
+    Ok(Finding::new(
+        "I8",
+        "memory, files and connections stay bounded",
+        memory <= MEMORY_MAX_MIB && files <= FILES_MAX && connections <= CONNECTIONS_MAX,
+        format!("{memory} MiB of {MEMORY_MAX_MIB} at the highest, {files} files, {connections} connections"),
+    ))
 }

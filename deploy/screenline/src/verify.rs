@@ -174,13 +174,8 @@ fn load(args: &VerifyArgs) -> anyhow::Result<Load> {
 }
 
 fn alive(report: &Report, took: Duration) -> Finding {
-    Finding {
-        invariant: "I7",
-        promise: "everything drains, and a fresh reading passes",
-        holds: report.holds(),
-        may_settle: false,
-        said: format!("{:.1} s after the last message", took.as_secs_f64()),
-    }
+    let said = format!("{:.1} s after the last message", took.as_secs_f64());
+    Finding::new("I7", "everything drains, and a fresh reading passes", report.holds(), said)
 }
 
 /// What the city's own page says of its memory. Nothing, where nobody serves it.
@@ -196,13 +191,8 @@ async fn bounded(args: &VerifyArgs, database: &Client) -> Option<Finding> {
     };
     let held = value("screenline_unacknowledged_bytes")?;
     let limit = value("screenline_unacknowledged_bytes_limit")?;
-    Some(Finding {
-        invariant: "I8",
-        promise: "what is held stays bounded",
-        holds: held <= limit,
-        may_settle: false,
-        said: format!("{held} of {limit} bytes unacknowledged, {connections} connections to the database"),
-    })
+    let said = format!("{held} of {limit} bytes unacknowledged, {connections} connections to the database");
+    Some(Finding::new("I8", "what is held stays bounded", held <= limit, said))
 }
 
 fn print(args: &VerifyArgs, load: &Load, report: &Report) {

@@ -1,4 +1,21 @@
 //! What was sent, and what the broker took: written down, and on disk before the next step.
+//!
+//! A ledger and the answer key of a simulated city are one format: JSON lines, appended while something is sent, so that
+//! what a killed publisher did is known. The first line says from which numbers all messages follow; a line that a crash
+//! cut off did not happen.
+//!
+//! ```text
+//! {"load": {...}}                                             a load of the delivery tests
+//! {"sent": {"messages": [0, 1], "at_us": ...}}                before they are handed to the broker, by their place in it
+//! {"taken": {"messages": [0], "at_us": ...}}                  acknowledged by the broker
+//!
+//! {"simulation": {"seed": 7, "sensors": 10000, ...}}          a run of a simulated city
+//! {"far": {"connection": 0, "sent": 3, "taken": 2, ...}}      nothing of a later tick was sent, all of an earlier one taken
+//! {"again": 12}                                               messages sent again because a connection was lost
+//! {"answer": {"ledger": {...}, "late": [0, 0], ...}}          what must be in the tables, in numbers
+//! {"series": {"sensor": "sim7_00000-loop1", ...}}             what must be there of one series
+//! {"end": {"lines": 22000, "xxh3": "..."}}                    the run is complete: a sum of all bytes before
+//! ```
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -10,6 +27,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::load::{Load, Plan};
+use crate::simulation::{Answer, Far, Scenario, SeriesAnswer};
 
 /// An append-only file of JSON lines: the load, from which every message follows, then what became of each.
 #[derive(Debug)]
@@ -33,12 +51,19 @@ pub struct Entry {
     pub taken_us: Option<i64>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// A line of the file.
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Line {
+pub enum Line {
     Load(Load),
     Sent { messages: Vec<u32>, at_us: i64 },
     Taken { messages: Vec<u32>, at_us: i64 },
+    Simulation(Box<Scenario>),
+    Far(Far),
+    Again(u64),
+    Answer(Answer),
+    Series(SeriesAnswer),
+    End { lines: u64, xxh3: String },
 }
 
 impl Ledger {
@@ -66,7 +91,7 @@ impl Ledger {
         let mut lines = BufReader::new(file.try_clone()?).lines();
         let first = lines.next().context("an empty ledger")??;
         let Line::Load(load) = serde_json::from_str(&first)? else {
-            anyhow::bail!("a ledger begins with its load");
+            anyhow::bail!("a ledger of a load begins with it");
         };
         let plan = load.plan();
         let mut entries = vec![Entry::default(); plan.messages.len()];

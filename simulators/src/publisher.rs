@@ -11,11 +11,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::lanes::Due;
-use super::{Progress, Summary};
 use crate::broker::Broker;
 use crate::connection::{Connection, Event, IN_FLIGHT_MAX, Lost, LostKind, Protocol};
 use crate::recording::Message;
+use crate::replay::{Progress, Summary};
 
 /// How long a stop waits for the acknowledgements of what was sent.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,9 +34,9 @@ const FRUITLESS_MAX: u32 = 10;
 const IN_FLIGHT_BYTES_MAX: usize = 8 << 20;
 
 /// One connection at a time, made again when it is lost.
-pub(super) struct Publisher {
+pub(crate) struct Publisher {
     broker: Broker,
-    pub(super) protocol: Protocol,
+    pub(crate) protocol: Protocol,
     client_id: String,
     connection: Connection,
     /// Published and not acknowledged, oldest first, with a gap closed only at the front.
@@ -53,7 +52,7 @@ pub(super) struct Publisher {
     /// Connections since the last acknowledgement.
     fruitless: u32,
     progress: Arc<Progress>,
-    pub(super) summary: Summary,
+    pub(crate) summary: Summary,
 }
 
 struct Flight {
@@ -62,15 +61,15 @@ struct Flight {
 }
 
 impl Publisher {
-    pub(super) async fn start(
+    pub(crate) async fn start(
         broker: Broker,
         protocol: Protocol,
         progress: Arc<Progress>,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Publisher> {
-        static REPLAYS: AtomicU64 = AtomicU64::new(0);
-        let number = REPLAYS.fetch_add(1, Ordering::Relaxed);
-        let client_id = format!("screenline-replay-{}-{number}", std::process::id());
+        static FEEDS: AtomicU64 = AtomicU64::new(0);
+        let number = FEEDS.fetch_add(1, Ordering::Relaxed);
+        let client_id = format!("screenline-feed-{}-{number}", std::process::id());
         let give_up = Instant::now() + START_TIMEOUT;
         let (connection, protocol) = loop {
             match Connection::open(&broker, protocol, &client_id).await {
@@ -84,7 +83,7 @@ impl Publisher {
                 },
             }
         };
-        info!(%broker, %protocol, "replay connected");
+        info!(%broker, %protocol, "feed connected");
         Ok(Publisher {
             broker,
             protocol,
@@ -101,17 +100,18 @@ impl Publisher {
         })
     }
 
-    /// True when the message is due, false when a shutdown came first. Acknowledgements are taken meanwhile.
-    pub(super) async fn wait_until(
+    /// True when the next message is due and there is room for it, false when a shutdown came first. `wait` says how long
+    /// it is still to wait, `None` when it is due. Acknowledgements are taken meanwhile.
+    pub(crate) async fn wait_until(
         &mut self,
-        due: &Due,
+        wait: impl Fn() -> Option<Duration>,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<bool> {
         loop {
             if shutdown.is_cancelled() {
                 return Ok(false);
             }
-            let wait = due.pace.wait(due.message.t, due.moved_s);
+            let wait = wait();
             let full = self.window.len() >= usize::from(IN_FLIGHT_MAX) || self.bytes >= IN_FLIGHT_BYTES_MAX;
             if wait.is_none() && !full {
                 return Ok(true);
@@ -133,7 +133,7 @@ impl Publisher {
 
     /// Waits for what a lane brings next. Acknowledgements are taken meanwhile: the connection may be lost, and a pipe may
     /// be silent for long. `None` when the lane has ended or a shutdown came first.
-    pub(super) async fn while_idle<T>(
+    pub(crate) async fn while_idle<T>(
         &mut self,
         next: impl Future<Output = Option<T>>,
         shutdown: &CancellationToken,
@@ -149,7 +149,7 @@ impl Publisher {
         }
     }
 
-    pub(super) async fn publish(
+    pub(crate) async fn publish(
         &mut self,
         message: Message,
         shutdown: &CancellationToken,
@@ -167,8 +167,20 @@ impl Publisher {
         Ok(())
     }
 
+    /// The oldest message that the broker has not acknowledged.
+    pub(crate) fn oldest(&self) -> Option<&Message> {
+        self.window.front().map(|flight| &flight.message)
+    }
+
+    /// Hangs up in the middle of what is sent, and connects again.
+    pub(crate) async fn cut(&mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        self.connection.cut();
+        let lost = Lost { reason: "cut, as it was asked for".to_owned(), kind: LostKind::Broken };
+        self.reconnect(&lost, shutdown).await
+    }
+
     /// Waits for all acknowledgements; after a shutdown at most [`STOP_TIMEOUT`].
-    pub(super) async fn settle(&mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    pub(crate) async fn settle(&mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         let stop = async {
             shutdown.cancelled().await;
             sleep(STOP_TIMEOUT).await;
@@ -185,7 +197,7 @@ impl Publisher {
             tokio::select! {
                 taken = step => taken?,
                 () = &mut stop => {
-                    warn!(unacknowledged, "replay stopped without the broker's acknowledgement");
+                    warn!(unacknowledged, "feed stopped without the broker's acknowledgement");
                     return Ok(());
                 }
             }
@@ -193,7 +205,7 @@ impl Publisher {
         Ok(())
     }
 
-    pub(super) async fn finish(self) -> Summary {
+    pub(crate) async fn finish(self) -> Summary {
         self.connection.close().await;
         self.summary
     }
@@ -279,7 +291,7 @@ impl Publisher {
             self.summary.sent_again += 1;
         }
         self.fruitless += 1;
-        info!(broker = %self.broker, sent_again = self.window.len(), "replay connected again");
+        info!(broker = %self.broker, sent_again = self.window.len(), "feed connected again");
         Ok(())
     }
 

@@ -1,0 +1,162 @@
+//! The answer key: from what a run follows, how far it came, and what the tables must hold. Its format is that of a ledger,
+//! described at [`crate::oracle::Ledger`].
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::Path;
+
+use anyhow::{Context, bail, ensure};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::answer::{Answer, Far, Progress};
+use super::{Scenario, Simulation};
+use crate::oracle::Line;
+
+/// Voices whose answers are computed at once: some thousand sensors, some hundred megabytes for a day.
+pub(super) const VOICES_AT_ONCE: u32 = 500;
+/// Of larger cities the key has no line for each series: they follow from the scenario, and would fill the disk.
+const SENSORS_WITH_SERIES_MAX: u32 = 100_000;
+
+/// Writes a key while a run goes on.
+#[derive(Debug)]
+pub struct KeyWriter {
+    file: BufWriter<File>,
+    sum: Xxh3,
+    lines: u64,
+    progress: Progress,
+}
+
+impl KeyWriter {
+    /// Begins a key.
+    ///
+    /// # Errors
+    /// The file is there already, or cannot be written.
+    pub fn create(path: &Path, scenario: &Scenario) -> anyhow::Result<KeyWriter> {
+        let file = OpenOptions::new().create_new(true).write(true).open(path);
+        let file = file.with_context(|| format!("begin the answer key {}: it must be new", path.display()))?;
+        let mut key = KeyWriter {
+            file: BufWriter::new(file),
+            sum: Xxh3::new(),
+            lines: 0,
+            progress: Progress::new(scenario.connections),
+        };
+        key.line(&Line::Simulation(Box::new(scenario.clone())))?;
+        key.file.flush()?;
+        Ok(key)
+    }
+
+    /// Before the first message of a tick is sent.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn far(&mut self, far: Far) -> anyhow::Result<()> {
+        self.progress.note(&far);
+        self.line(&Line::Far(far))?;
+        Ok(self.file.flush()?)
+    }
+
+    /// Ends the key with what must be in the tables. `step` is told how many voices of how many are done.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn finish(
+        mut self,
+        simulation: &Simulation,
+        sent_again: u64,
+        mut step: impl FnMut(u32, u32),
+    ) -> anyhow::Result<Answer> {
+        self.line(&Line::Again(sent_again))?;
+        let (numbers, sources) = simulation.numbered(&self.progress);
+        let mut answer = Answer { sources, ..Answer::default() };
+        let voices = simulation.voices.count();
+        for from in (0..voices).step_by(VOICES_AT_ONCE as usize) {
+            let part = from..(from + VOICES_AT_ONCE).min(voices);
+            let (expected, refused) = simulation.expectation(part.clone(), &self.progress, &numbers);
+            if simulation.scenario.sensors <= SENSORS_WITH_SERIES_MAX {
+                for series in simulation.series_answers(part.clone(), &expected) {
+                    answer.series += 1;
+                    self.line(&Line::Series(series))?;
+                }
+            }
+            answer.add(&expected, refused);
+            step(part.end, voices);
+        }
+        self.line(&Line::Answer(answer.clone()))?;
+        let (lines, xxh3) = (self.lines, format!("{:016x}", self.sum.digest()));
+        self.line(&Line::End { lines, xxh3 })?;
+        let file = self.file.into_inner().context("write the answer key")?;
+        file.sync_all()?;
+        Ok(answer)
+    }
+
+    fn line(&mut self, line: &Line) -> anyhow::Result<()> {
+        let mut text = serde_json::to_vec(line)?;
+        text.push(b'\n');
+        self.sum.update(&text);
+        self.lines += 1;
+        Ok(self.file.write_all(&text)?)
+    }
+}
+
+/// A key that was read again.
+#[derive(Debug)]
+pub struct Key {
+    pub simulation: Simulation,
+    pub progress: Progress,
+    /// Messages that were sent again because a connection was lost: each of them may have been delivered twice.
+    pub sent_again: u64,
+    /// None where the run did not come to its end.
+    pub answer: Option<Answer>,
+}
+
+/// Longest line: that of a series over a year.
+const LINE_BYTES_MAX: usize = 64 << 20;
+
+impl Key {
+    /// Reads a key.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no key, or was changed.
+    pub fn open(path: &Path) -> anyhow::Result<Key> {
+        let about = || format!("read the answer key {}", path.display());
+        let file = File::open(path).with_context(about)?;
+        let mut file = BufReader::new(file);
+        let (mut sum, mut lines) = (Xxh3::new(), 0u64);
+        let mut text = Vec::new();
+        let mut key: Option<Key> = None;
+        loop {
+            text.clear();
+            let bytes = file.read_until(b'\n', &mut text).with_context(about)?;
+            ensure!(bytes <= LINE_BYTES_MAX, "{}: line {} is too long", about(), lines + 1);
+            let line = match serde_json::from_slice(&text) {
+                Ok(line) => line,
+                // A crash cuts the last line off.
+                Err(_) if bytes == 0 || !text.ends_with(b"\n") => break,
+                Err(error) => bail!("{}, line {}: {error}", about(), lines + 1),
+            };
+            match (line, &mut key) {
+                (Line::Simulation(scenario), None) => {
+                    key = Some(Key {
+                        progress: Progress::new(scenario.connections),
+                        simulation: Simulation::new(*scenario).with_context(about)?,
+                        sent_again: 0,
+                        answer: None,
+                    });
+                }
+                (Line::Far(far), Some(key)) => key.progress.note(&far),
+                (Line::Again(messages), Some(key)) => key.sent_again = messages,
+                (Line::Answer(answer), Some(key)) => key.answer = Some(answer),
+                (Line::Series(_), Some(_)) => {}
+                (Line::End { lines: due, xxh3 }, Some(_)) => {
+                    let found = format!("{:016x}", sum.digest());
+                    ensure!(due == lines && xxh3 == found, "{}: it was changed since it was written", about());
+                    break;
+                }
+                _ => bail!("{}: line {} is not one of the key of a simulation", about(), lines + 1),
+            }
+            sum.update(&text);
+            lines += 1;
+        }
+        key.with_context(|| format!("{}: it is empty", about()))
+    }
+}
