@@ -180,7 +180,7 @@ fn a_tail_of_zeros_or_a_last_block_half_written_is_torn() {
     let first = bytes_of(&[&messages[..1]]);
     let zeros = [&first[..], &[0; 4_096]].concat();
     assert_eq!(read_bytes(&zeros).unwrap(), (messages[..1].to_vec(), 4_096));
-    let mut holed = whole.clone();
+    let mut holed = whole;
     let end = holed.len();
     holed[end - 6..].fill(0);
     let torn = (end - first.len()) as u64;
