@@ -30,6 +30,6 @@ pub use ledger::{Entry, Ledger, Line};
 pub use load::{Load, Message, Number, Numbers, Plan};
 pub use poison::Refusal;
 pub use publish::{Keep, Publisher};
-pub use seen::{Period, SENSORS_AT_ONCE, Seen};
+pub use seen::{Period, Seen};
 pub use tables::{COLUMNS, Name, Position, Rejection, Tables, Totals};
 pub use witness::witness;

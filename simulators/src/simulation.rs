@@ -27,7 +27,7 @@ use std::sync::Arc;
 pub use answer::{Answer, Far, Numbered, Progress, SeriesAnswer};
 use course::{Due, What};
 pub use fault::{Fault, HELD_TICKS_MAX, Kind};
-pub use key::{Key, KeyWriter};
+pub use key::{AnswerKey, KeyWriter};
 pub use run::{Going, Lines, Outcome, Pace, run};
 pub use scenario::{CONNECTIONS_MAX, PACK_MAX, Scenario};
 use shown::Shown;

@@ -27,6 +27,7 @@ use crate::{
     reprocess::ReprocessArgs,
     retention::RetentionArgs,
     service::{IngestArgs, QueryArgs},
+    simulate::SimulateArgs,
     supervisor::mosquitto::BrokerArgs,
     telemetry::Format,
     token::TokenArgs,
@@ -105,6 +106,8 @@ pub enum Command {
     /// Record what a broker delivers
     Record(Box<RecordArgs>),
     /// Publish a recording or a bundled feed over MQTT
+    /// Publish a made-up city over MQTT, with faults whose outcome is known
+    Simulate(Box<SimulateArgs>),
     Replay(Box<ReplayArgs>),
     /// Run a gateway that keeps its messages until the city has committed them
     Gateway(GatewayArgs),

@@ -48,6 +48,7 @@ mod rows;
 mod selection;
 mod service;
 mod signals;
+mod simulate;
 mod status;
 mod supervisor;
 mod telemetry;
@@ -93,6 +94,7 @@ pub fn run() -> ExitCode {
                 Command::Replay(args) => {
                     Box::pin(replay::run(*args, &console)).await.map(|()| ExitCode::SUCCESS)
                 }
+                Command::Simulate(args) => Box::pin(simulate::run(*args, &console)).await,
                 Command::Token(args) => token::run(args, &console).map(|()| ExitCode::SUCCESS),
                 Command::Access(args) => access::run(args),
                 Command::Doctor(args) => Box::pin(doctor::run(args)).await,
@@ -113,7 +115,7 @@ pub fn run() -> ExitCode {
                 Command::Audit(args) => Box::pin(audit::run(*args, &console)).await,
                 Command::Retention(args) => Box::pin(retention::run(*args)).await,
                 Command::Erase(args) => Box::pin(erase::run(*args, &console)).await,
-                Command::Verify(args) => Box::pin(verify::run(*args)).await,
+                Command::Verify(args) => Box::pin(verify::run(*args, &console)).await,
             };
             signals::children_ended().await;
             outcome

@@ -1,7 +1,12 @@
-//! `screenline verify`: sends a load of its own through the running city and compares the tables with it.
+//! `screenline verify`: sends a load of its own through the running city and compares the tables with it; or compares them
+//! with the answer key of a simulation.
+
+mod key;
 
 use std::{
     collections::BTreeSet,
+    fs,
+    path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -21,7 +26,8 @@ use simulators::{
 use tokio::{sync::watch, time::timeout};
 use tokio_postgres::Client;
 
-use crate::{cli::duration, database::DatabaseArgs, fetch, paper::Paint};
+use crate::{cli::duration, console::Console, database::DatabaseArgs, fetch, paper::Paint};
+use key::Comparison;
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
@@ -30,12 +36,17 @@ payloads among them, and keeps a ledger of what the broker took. Then compares: 
 twice, every rollup bit for bit, every number, every rejection by reason, every column of the ledger. What it sent is
 erased at the end. Exit code 1 if a promise does not hold.
 
+With --key nothing is sent: what the tables hold, as the query service answers it, is compared with the answer key of
+`screenline simulate`, row by row: readings, passages, conflicts, rejections, rollups at every level, numbers, the ledger.
+What is still on its way is waited for. Exit code 0 only if nothing differs.
+
 Needs a broker that takes messages on city/# from whoever --broker-url names, and numbers believed on any topic.
 
 Examples:
   screenline verify
   screenline verify --for 60s --rate 2000 --json
-  screenline verify --broker-url mqtt://broker.example:1883 --database-url postgres://screenline@db/screenline --keep")]
+  screenline verify --broker-url mqtt://broker.example:1883 --database-url postgres://screenline@db/screenline --keep
+  screenline verify --key k.json --flight grpc://127.0.0.1:8815")]
 pub struct VerifyArgs {
     /// The city's broker: mqtt://[user:password@]host:port
     #[arg(
@@ -58,6 +69,21 @@ pub struct VerifyArgs {
     /// Leave what was sent in the tables
     #[arg(long)]
     keep: bool,
+    /// Compare with this answer key of `screenline simulate`, and send nothing
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// The city's query service, for --key; plain text, so one on this machine or behind a tunnel
+    #[arg(long, value_name = "URL", default_value = "grpc://127.0.0.1:8815", requires = "key")]
+    flight: String,
+    /// A file with the token of an operator, for --key, where the service asks for one
+    #[arg(long, value_name = "FILE", requires = "key")]
+    token_file: Option<PathBuf>,
+    /// How long to wait while nothing changes, for --key
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
+    patience: Duration,
+    /// Show every difference, for --key
+    #[arg(long, requires = "key")]
+    all: bool,
     /// Print one JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -74,7 +100,22 @@ const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// The broker or the database cannot be reached.
-pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
+pub async fn run(args: VerifyArgs, console: &Console) -> anyhow::Result<ExitCode> {
+    if let Some(key) = &args.key {
+        let token = args.token_file.as_ref().map(|file| {
+            fs::read_to_string(file).with_context(|| format!("read the token {}", file.display()))
+        });
+        let token = token.transpose()?;
+        let comparison = Comparison {
+            key,
+            flight: &args.flight,
+            token: token.as_deref().map(str::trim),
+            patience: args.patience,
+            all: args.all,
+            json: args.json,
+        };
+        return key::run(&comparison, console).await;
+    }
     let database = args.database.clone();
     database.with(async |url| verify(&args, url).await).await
 }

@@ -32,6 +32,30 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// Takes over what the same question found elsewhere.
+    pub fn merge(&mut self, other: Finding) {
+        self.holds &= other.holds;
+        self.may_settle &= other.may_settle;
+        let room = DIFFERENCES_MAX.saturating_sub(self.differences.len());
+        self.differences.extend(other.differences.into_iter().take(room));
+        self.wrong += other.wrong;
+        if !self.holds {
+            self.said = summary(self.wrong, &self.differences);
+        }
+    }
+
+    /// A finding from everything that is wrong.
+    pub fn of_all(
+        invariant: &'static str,
+        promise: &'static str,
+        compared: String,
+        differences: Vec<String>,
+    ) -> Finding {
+        let wrong = differences.len();
+        let said = if wrong == 0 { compared } else { summary(wrong, &differences) };
+        Finding { differences, wrong, ..Finding::new(invariant, promise, wrong == 0, said) }
+    }
+
     /// A finding that no patience changes.
     pub fn new(invariant: &'static str, promise: &'static str, holds: bool, said: String) -> Finding {
         let wrong = usize::from(!holds);
@@ -84,6 +108,11 @@ const NAMED: usize = 5;
 /// Violations that are kept at all: more than anybody reads, in less memory than the tables.
 const DIFFERENCES_MAX: usize = 10_000;
 
+fn summary(wrong: usize, differences: &[String]) -> String {
+    let named = &differences[..differences.len().min(NAMED)];
+    format!("{wrong} wrong: {}", named.join("; "))
+}
+
 /// Gathers what is wrong with one invariant.
 pub(super) struct Look {
     finding: Finding,
@@ -114,10 +143,7 @@ impl Look {
         self.finding.holds = self.finding.wrong == 0;
         self.finding.said = match self.finding.wrong {
             0 => compared,
-            wrong => {
-                let named = &self.finding.differences[..self.finding.differences.len().min(NAMED)];
-                format!("{wrong} wrong: {}", named.join("; "))
-            }
+            wrong => summary(wrong, &self.finding.differences),
         };
         self.finding
     }

@@ -21,7 +21,7 @@ use super::tables::{COLUMNS, Conflict, Name, Position, Rejection, Stored, Tables
 /// Larger than any message of the service.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Sensors that one ticket names: their names stay below what a ticket may have.
-pub const SENSORS_AT_ONCE: usize = 2_000;
+const SENSORS_AT_ONCE: usize = 2_000;
 
 /// A connection to a query service.
 #[derive(Debug)]
@@ -58,11 +58,13 @@ impl Seen {
     pub async fn tables(&mut self, sensors: &[String], period: Period) -> anyhow::Result<Tables> {
         let mut tables =
             Tables { now_us: Timestamp::now().as_microsecond(), sums_are_settled: true, ..Tables::default() };
-        self.series(sensors, &mut tables).await.context("read series")?;
-        self.readings(sensors, period, &mut tables).await.context("read readings")?;
-        self.events(sensors, period, &mut tables).await.context("read events")?;
-        self.conflicts(sensors, period, &mut tables).await.context("read conflicts")?;
-        self.rollups(sensors, period, &mut tables).await.context("read rollups")?;
+        for sensors in sensors.chunks(SENSORS_AT_ONCE) {
+            self.series(sensors, &mut tables).await.context("read series")?;
+            self.readings(sensors, period, &mut tables).await.context("read readings")?;
+            self.events(sensors, period, &mut tables).await.context("read events")?;
+            self.conflicts(sensors, period, &mut tables).await.context("read conflicts")?;
+            self.rollups(sensors, period, &mut tables).await.context("read rollups")?;
+        }
         Ok(tables)
     }
 

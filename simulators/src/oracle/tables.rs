@@ -280,6 +280,20 @@ impl Tables {
         Ok(())
     }
 
+    /// Of some sensors it is not known which number an event gets.
+    pub fn forget_event_ids(&mut self, of: impl Fn(&str) -> bool) {
+        let place = |((name, time_us, event), rows): (Place, Vec<Stored>)| {
+            let event = if of(&name.0) { 0 } else { event };
+            ((name, time_us, event), rows)
+        };
+        self.facts = std::mem::take(&mut self.facts).into_iter().map(place).collect();
+        let place = |((name, time_us, event), rows): (Place, Vec<Conflict>)| {
+            let event = if of(&name.0) { 0 } else { event };
+            ((name, time_us, event), rows)
+        };
+        self.conflicts = std::mem::take(&mut self.conflicts).into_iter().map(place).collect();
+    }
+
     /// The samples of each series in time order, as rollups are made of them.
     pub fn samples(&self) -> Samples {
         let mut series = Samples::new();

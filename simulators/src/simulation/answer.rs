@@ -126,6 +126,16 @@ impl Simulation {
         (numbers, sources)
     }
 
+    /// Messages with a number that the broker took, repeats included.
+    pub fn counted_sends(&self, progress: &Progress) -> i64 {
+        let of = |connection: u32| {
+            let (_, taken) = progress.far[connection as usize];
+            let sendings = Course::new(self, connection).take_while(|sending| sending.tick <= taken);
+            sendings.filter(|sending| sending.number.is_some()).count() as i64
+        };
+        (0..self.scenario.connections).map(of).sum()
+    }
+
     /// What must be in the tables for some voices, and of how many numbers something is refused, by source.
     pub fn expectation(
         &self,

@@ -111,10 +111,10 @@ struct File {
     fault: Vec<Fault>,
 }
 
-/// Some of everything.
-const ALL: &str = include_str!("all.toml");
-
 impl Fault {
+    /// A file with some of everything.
+    pub const ALL: &str = include_str!("all.toml");
+
     /// `all`, or the text of a file: TOML with an array of tables `[[fault]]`.
     ///
     /// ```
@@ -134,7 +134,7 @@ impl Fault {
     /// # Errors
     /// The line and what is wrong there.
     pub fn parse(text: &str) -> anyhow::Result<Vec<Fault>> {
-        let text = if text == "all" { ALL } else { text };
+        let text = if text == "all" { Self::ALL } else { text };
         let File { fault: faults } = toml::from_str(text)?;
         ensure!(faults.len() <= FAULTS_MAX, "{} faults, {FAULTS_MAX} are the most", faults.len());
         for (n, fault) in faults.iter().enumerate() {

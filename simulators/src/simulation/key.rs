@@ -18,7 +18,6 @@ pub(super) const VOICES_AT_ONCE: u32 = 500;
 const SENSORS_WITH_SERIES_MAX: u32 = 100_000;
 
 /// Writes a key while a run goes on.
-#[derive(Debug)]
 pub struct KeyWriter {
     file: BufWriter<File>,
     sum: Xxh3,
@@ -33,7 +32,8 @@ impl KeyWriter {
     /// The file is there already, or cannot be written.
     pub fn create(path: &Path, scenario: &Scenario) -> anyhow::Result<KeyWriter> {
         let file = OpenOptions::new().create_new(true).write(true).open(path);
-        let file = file.with_context(|| format!("begin the answer key {}: it must be new", path.display()))?;
+        let file =
+            file.with_context(|| format!("begin the answer key {}: it must be new", path.display()))?;
         let mut key = KeyWriter {
             file: BufWriter::new(file),
             sum: Xxh3::new(),
@@ -100,7 +100,7 @@ impl KeyWriter {
 
 /// A key that was read again.
 #[derive(Debug)]
-pub struct Key {
+pub struct AnswerKey {
     pub simulation: Simulation,
     pub progress: Progress,
     /// Messages that were sent again because a connection was lost: each of them may have been delivered twice.
@@ -112,18 +112,18 @@ pub struct Key {
 /// Longest line: that of a series over a year.
 const LINE_BYTES_MAX: usize = 64 << 20;
 
-impl Key {
+impl AnswerKey {
     /// Reads a key.
     ///
     /// # Errors
     /// The file cannot be read, is no key, or was changed.
-    pub fn open(path: &Path) -> anyhow::Result<Key> {
+    pub fn open(path: &Path) -> anyhow::Result<AnswerKey> {
         let about = || format!("read the answer key {}", path.display());
         let file = File::open(path).with_context(about)?;
         let mut file = BufReader::new(file);
         let (mut sum, mut lines) = (Xxh3::new(), 0u64);
         let mut text = Vec::new();
-        let mut key: Option<Key> = None;
+        let mut key: Option<AnswerKey> = None;
         loop {
             text.clear();
             let bytes = file.read_until(b'\n', &mut text).with_context(about)?;
@@ -136,7 +136,7 @@ impl Key {
             };
             match (line, &mut key) {
                 (Line::Simulation(scenario), None) => {
-                    key = Some(Key {
+                    key = Some(AnswerKey {
                         progress: Progress::new(scenario.connections),
                         simulation: Simulation::new(*scenario).with_context(about)?,
                         sent_again: 0,
@@ -149,7 +149,11 @@ impl Key {
                 (Line::Series(_), Some(_)) => {}
                 (Line::End { lines: due, xxh3 }, Some(_)) => {
                     let found = format!("{:016x}", sum.digest());
-                    ensure!(due == lines && xxh3 == found, "{}: it was changed since it was written", about());
+                    ensure!(
+                        due == lines && xxh3 == found,
+                        "{}: it was changed since it was written",
+                        about()
+                    );
                     break;
                 }
                 _ => bail!("{}: line {} is not one of the key of a simulation", about(), lines + 1),

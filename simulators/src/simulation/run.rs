@@ -193,7 +193,8 @@ impl Sender {
                     // The first readings speak of the first tick, so they come at its end.
                     Speed::Times(times) => seconds((f64::from(tick) + of_tick) * TICK_S as f64 / times),
                 };
-                let by_rate = pace.rate.map_or(Duration::ZERO, |rate| seconds(readings as f64 * connections / rate));
+                let by_rate =
+                    pace.rate.map_or(Duration::ZERO, |rate| seconds(readings as f64 * connections / rate));
                 started + by_speed.max(by_rate)
             };
             let wait = || due().checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero());
@@ -229,7 +230,8 @@ impl Sender {
     /// How often the connection is cut in a tick: the times of a storm, spread over its window.
     fn cuts(&self, tick: u32) -> u32 {
         let scenario = &self.simulation.scenario;
-        let storms = scenario.faults.iter().enumerate().filter(|(_, fault)| fault.kind == Kind::ReconnectStorm);
+        let storms =
+            scenario.faults.iter().enumerate().filter(|(_, fault)| fault.kind == Kind::ReconnectStorm);
         let of = |(n, fault): (usize, &super::Fault)| {
             let (from, to) = fault.ticks(scenario.ticks);
             let chance = self.simulation.chance.of(2_000 + n as u64).of(u64::from(self.connection));
