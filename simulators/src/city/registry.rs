@@ -27,7 +27,7 @@ pub const DIRECTIONS: [&str; 2] = ["EB", "WB"];
 /// Every file, in the order in which they are imported. `stored` names a sensor and a metric as they come to stand in the
 /// tables, which depends on the format that a sensor speaks; `None` where nothing of a metric is said.
 pub fn files(city: &City, stored: impl Fn(u32, &str) -> Option<Stored>) -> Vec<File> {
-    let mut zones = Table::new("zones", "id,name");
+    let mut zones = Table::new("zones", "id,name,parent");
     let mut segments = Table::new(
         "segments",
         "id,direction,from_node,to_node,length_m,speed_limit_kmh,free_flow_speed_kmh,lanes,capacity_pcu_h",
@@ -38,7 +38,7 @@ pub fn files(city: &City, stored: impl Fn(u32, &str) -> Option<Stored>) -> Vec<F
         Table::new("series", "sensor,metric,unit,kind,interval_s,modulus,resolution,min,max,max_gap_s");
     for (number, district) in city.districts().iter().enumerate() {
         let zone = zone(city, number);
-        zones.row(format_args!("{zone},district {number}"));
+        zones.row(format_args!("{zone},district {number},"));
         for (direction, road) in DIRECTIONS.iter().zip(&district.roads) {
             let (kmh, capacity) = (road.free_mps * 3.6, road.capacity() * 3_600.0 * f64::from(LANES));
             for at in 0..SEGMENTS {

@@ -55,7 +55,7 @@ pub const RAIN: Series = series("rain.intensity", "mm/h", "gauge", 1, (0.0, 300.
 pub const PM10: Series = series("air.pm10", "ug/m3", "gauge", 1, (0.0, 2_000.0));
 pub const PM2_5: Series = series("air.pm2_5", "ug/m3", "gauge", 1, (0.0, 1_000.0));
 pub const NO2: Series = series("air.no2", "ug/m3", "gauge", 1, (0.0, 1_000.0));
-pub const NOISE: Series = series("noise.level", "dB", "gauge", 1, (20.0, 130.0));
+pub const NOISE: Series = series("noise.level", "dB{A}", "gauge", 1, (20.0, 130.0));
 
 /// The series of a role.
 pub fn of(role: Role) -> &'static [Series] {

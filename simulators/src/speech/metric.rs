@@ -45,7 +45,7 @@ pub const UNITS: [(&str, &str); 23] = [
     ("air.pm10", "ug/m3"),
     ("air.pm2_5", "ug/m3"),
     ("air.no2", "ug/m3"),
-    ("noise.level", "dB"),
+    ("noise.level", "dB{A}"),
     ("wind.speed", "m/s"),
     ("rain.intensity", "mm/h"),
 ];

@@ -92,7 +92,7 @@ pub(super) fn says(metric: &str, interval_s: u32) -> bool {
 /// A metric that the city does not measure is said in any unit.
 pub(super) fn can(reading: &Reading<'_>) -> bool {
     // A level of noise has a weighting, or none.
-    let any_unit = metric::unit(reading.metric).is_none_or(|unit| unit == "dB" || unit == "1");
+    let any_unit = metric::unit(reading.metric).is_none_or(|unit| unit == "dB{A}" || unit == "1");
     says(reading.metric, reading.interval_s) && (any_unit || metric::is_in_unit(reading))
 }
 
