@@ -21,8 +21,18 @@ pub struct Said {
 /// # Errors
 /// When the program is absent.
 pub fn on(workplace: &Workplace, args: &[&str]) -> anyhow::Result<Command> {
+    let mut command = alone(args)?;
+    command.arg("--data").arg(workplace.data());
+    Ok(command)
+}
+
+/// `screenline` with these arguments, and no other settings.
+///
+/// # Errors
+/// When the program is absent.
+pub fn alone(args: &[&str]) -> anyhow::Result<Command> {
     let mut command = Command::new(Program::Ordinary.path()?);
-    command.args(args).arg("--data").arg(workplace.data()).stdin(Stdio::null());
+    command.args(args).stdin(Stdio::null());
     // Settings of the shell that runs the tests are not this city's.
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
@@ -38,8 +48,15 @@ pub fn on(workplace: &Workplace, args: &[&str]) -> anyhow::Result<Command> {
 /// # Errors
 /// When the program cannot be started.
 pub fn run(workplace: &Workplace, args: &[&str]) -> anyhow::Result<Said> {
-    let mut command = on(workplace, args)?;
-    let output = block_in_place(|| command.output()).with_context(|| format!("run screenline {args:?}"))?;
+    ended(on(workplace, args)?)
+}
+
+/// Waits for the end of a command, whatever its exit code.
+///
+/// # Errors
+/// When the program cannot be started.
+pub fn ended(mut command: Command) -> anyhow::Result<Said> {
+    let output = block_in_place(|| command.output()).with_context(|| format!("run {command:?}"))?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ok(Said { status: output.status, out: text(output.stdout), err: text(output.stderr) })
 }

@@ -70,16 +70,16 @@ pub fn files(city: &City, stored: impl Fn(u32, &str) -> Option<Stored>) -> Vec<F
             _ => ",,,".to_owned(),
         };
         let (is, privacy) = part(role);
-        let mut is_named = false;
+        let mut named: Vec<String> = Vec::new(); // some formats have a sensor for each series
         for series in series::of(role) {
             let Some(Stored { sensor: id, metric, unit, .. }) = stored(sensor, series.metric) else {
                 continue;
             };
-            if !is_named {
+            if !named.contains(&id) {
                 let (kind, owner) = (role.kind(), role.owner());
                 sensors
                     .row(format_args!("{id},{kind},{owner},{lon:.6},{lat:.6},{stand},{zone},{is},{privacy}"));
-                is_named = true;
+                named.push(id.clone());
             }
             let is_event = series.kind == "event";
             let interval = if is_event { String::new() } else { role.interval_s().to_string() };

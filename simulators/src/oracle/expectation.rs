@@ -136,7 +136,13 @@ impl Expectation {
 
     /// What becomes of a message that is decoded, `times` times.
     fn outcome(&mut self, message: &Message, times: i64) {
-        self.count(if message.is_refused() { "rejected_messages" } else { "accepted" }, times);
+        let says_nothing = message.facts.is_empty() && message.refusals.is_empty();
+        let outcome = match (message.is_refused(), says_nothing) {
+            (true, _) => "rejected_messages",
+            (false, true) => "ignored",
+            (false, false) => "accepted",
+        };
+        self.count(outcome, times);
         self.count("decoded", (message.facts.len() as i64 + message.refused_readings()) * times);
     }
 

@@ -39,6 +39,7 @@ mod retention;
 mod roads;
 mod segments;
 mod sharing;
+mod simulated;
 mod tidy;
 mod trust;
 mod zones;
