@@ -122,6 +122,14 @@ impl Header {
     pub fn named(name: &str) -> Header {
         Header { name: name.to_owned(), ..Header::default() }
     }
+
+    /// Of SenML packs and passages, as importers and the simulated city say them: a replay can move their times.
+    pub fn of_feed(name: &str) -> Header {
+        let senml = PayloadTime { topic: "city/senml/#".to_owned(), form: TimeForm::Senml };
+        let entered = TimeForm::Rfc3339 { path: "/entered".to_owned() };
+        let passages = PayloadTime { topic: "city/traffic/+/passage".to_owned(), form: entered };
+        Header { times: vec![senml, passages], ..Header::named(name) }
+    }
 }
 
 /// Where the payloads of some topics keep their time.

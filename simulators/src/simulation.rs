@@ -55,6 +55,15 @@ pub struct Simulation {
     chance: Chance,
 }
 
+/// What a sensor says by itself in a tick.
+struct Report {
+    said: Vec<Utterance>,
+    /// What must be stored of each message.
+    stored: Vec<Vec<Stored>>,
+    /// Why all of it is refused: its clock is wrong.
+    refused: Option<&'static str>,
+}
+
 impl Simulation {
     /// # Errors
     /// As [`Scenario::check`].
@@ -76,6 +85,12 @@ impl Simulation {
         voice % self.scenario.connections
     }
 
+    /// When a message is due, in microseconds since the start: who speaks in a tick does so one after the other.
+    pub fn due_us(&self, sending: &course::Sending) -> i64 {
+        let of_tick = f64::from(sending.behind) / f64::from(self.voices.count().max(1));
+        ((f64::from(sending.tick) + of_tick) * TICK_US as f64) as i64
+    }
+
     /// The time of which a voice speaks in a tick, where it does.
     fn speaks_of(&self, voice: u32, tick: u32) -> Option<i64> {
         let back = match self.voices.get(voice).is_quick {
@@ -95,7 +110,7 @@ impl Simulation {
         let messages = match spoken.is_passages {
             true => self.passages(voice, time_us).len() as u32,
             false if spoken.format == Format::Senml => 1,
-            false => self.report(voice, tick, "").0.len() as u32,
+            false => self.report(voice, tick, "").said.len() as u32,
         };
         for nth in 0..messages {
             let due = |what| Due { voice, tick, nth, what };
@@ -255,21 +270,21 @@ impl Simulation {
             let readings = pack.readings();
             return (Utterance { topic, payload: pack.finish() }, readings);
         }
-        let (said, stored) = self.report(due.voice, due.tick, member);
+        let Report { said, stored, .. } = self.report(due.voice, due.tick, member);
         let readings = stored.get(due.nth as usize).map_or(0, Vec::len);
         (said.into_iter().nth(due.nth as usize).unwrap_or_default(), readings)
     }
 
-    /// What a sensor says by itself in a tick, and what must be stored of each message.
-    fn report(&self, voice: u32, tick: u32, member: &str) -> (Vec<Utterance>, Vec<Vec<Stored>>) {
+    fn report(&self, voice: u32, tick: u32, member: &str) -> Report {
         let Voice { format, is_quick, .. } = self.voices.get(voice);
-        let mut readings = Vec::new();
+        let (mut readings, mut refused) = (Vec::new(), None);
         let mut name = String::new();
         self.shown(voice, tick, |shown| {
             if name.is_empty() {
                 name = self.city.id(shown.sensor);
             }
             readings.push(shown.reading);
+            refused = refused.or(shown.refused);
         });
         // One report after the other: before the first one, a node of Sparkplug is born with two messages.
         let reports = u64::from(tick / if is_quick { 1 } else { MINUTE_TICKS }) - 1;
@@ -279,7 +294,7 @@ impl Simulation {
         };
         let said = speech::say(format, &name, sequence, Said::Readings(&readings), member);
         let stored = speech::stored(format, &name, Said::Readings(&readings));
-        let each = match said.len() == stored.len() && format != Format::Sparkplug {
+        let stored = match said.len() == stored.len() && format != Format::Sparkplug {
             true => stored.into_iter().map(|stored| vec![stored]).collect(),
             false => {
                 let mut each = vec![Vec::new(); said.len()];
@@ -289,7 +304,7 @@ impl Simulation {
                 each
             }
         };
-        (said, each)
+        Report { said, stored, refused }
     }
 
     fn facts(&self, due: &Due, message: &mut Message) {
@@ -315,8 +330,14 @@ impl Simulation {
             return;
         }
         if voice.format != Format::Senml {
-            let (_, stored) = self.report(due.voice, due.tick, "");
-            message.facts.extend(stored.into_iter().nth(due.nth as usize).into_iter().flatten().map(fact));
+            let Report { mut stored, refused, .. } = self.report(due.voice, due.tick, "");
+            let stored = stored.get_mut(due.nth as usize).map(std::mem::take).unwrap_or_default();
+            match refused {
+                Some(reason) if !stored.is_empty() => {
+                    message.refusals.push(Refusal { reason, readings: stored.len() as i64 });
+                }
+                _ => message.facts.extend(stored.into_iter().map(fact)),
+            }
             return;
         }
         // A gateway that speaks SenML: what it shows is what is stored.

@@ -17,6 +17,7 @@ use serde_json::json;
 use simulators::{
     city::registry,
     oracle::Numbers,
+    recording::{Header, Message, Writer},
     replay::{Protocol, Speed},
     simulation::{
         self, Fault, Going, KeyWriter, Lines, Outcome, Pace, Scenario, Simulation, TICK_S, course::Course,
@@ -109,6 +110,9 @@ pub struct SimulateArgs {
     /// Write the city's registry to this folder, and send nothing
     #[arg(long, value_name = "DIR")]
     registry: Option<PathBuf>,
+    /// Write a recording for `screenline replay`, and send nothing
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    to: Option<PathBuf>,
     /// Show the first messages, and send nothing
     #[arg(long)]
     dry_run: bool,
@@ -149,6 +153,9 @@ pub async fn run(args: SimulateArgs, console: &Console) -> anyhow::Result<ExitCo
     if args.dry_run {
         show(&Simulation::new(scenario)?);
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(path) = args.to.clone() {
+        return record(path, Simulation::new(Scenario { connections: 1, ..scenario })?, console).await;
     }
     scenario.check()?;
     ensure!(
@@ -236,6 +243,24 @@ fn show(simulation: &Simulation) {
         let payload = String::from_utf8_lossy(&said.payload);
         println!("{} ({readings} readings, {} bytes)\n  {:.400}", said.topic, said.payload.len(), payload);
     }
+}
+
+/// Writes all of it as a recording, on a thread of its own.
+async fn record(path: PathBuf, simulation: Simulation, console: &Console) -> anyhow::Result<ExitCode> {
+    let to = path.clone();
+    let written = tokio::task::spawn_blocking(move || {
+        let scenario = &simulation.scenario;
+        let mut writer = Writer::create(&to, &Header::of_feed(&scenario.prefix))?;
+        for sending in Course::new(&simulation, 0) {
+            let (said, _) = simulation.utterance(&sending.due, None);
+            let t = scenario.starts + SignedDuration::from_micros(simulation.due_us(&sending));
+            writer.write(&Message::new(t, said.topic, said.payload))?;
+        }
+        anyhow::Ok(writer.finish()?)
+    });
+    let messages = written.await??.messages;
+    console.line(&format!("{} messages: screenline replay {}", thousands(messages as i64), path.display()));
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Computes what must be in the tables, on a thread of its own.

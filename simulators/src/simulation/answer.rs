@@ -56,6 +56,12 @@ impl Progress {
         self.far.iter().all(|(_, taken)| *taken == u32::MAX)
     }
 
+    /// Of this, only what was surely sent.
+    pub fn taken_only(&self) -> Progress {
+        let far = self.far.iter().map(|(_, taken)| (*taken, *taken)).collect();
+        Progress { far, at_us: self.at_us.clone() }
+    }
+
     /// Readings before the first time are late if they were sent in a tick, readings from the second on are not.
     fn late(&self, connection: u32, tick: u32) -> (i64, i64) {
         let at = &self.at_us[connection as usize];

@@ -184,14 +184,14 @@ impl Sender {
                 self.note(tick, oldest.saturating_sub(1))?;
                 self.going.second.fetch_max(i64::from(tick) * TICK_S, Ordering::Relaxed);
             }
-            let of_tick = f64::from(sending.behind) / f64::from(simulation.voices.count().max(1));
+            let due_us = simulation.due_us(&sending);
             let (started, pace, readings) = (self.started, self.pace, self.readings);
             let connections = f64::from(scenario.connections);
             let due = || {
                 let by_speed = match pace.speed {
                     Speed::Max => Duration::ZERO,
                     // The first readings speak of the first tick, so they come at its end.
-                    Speed::Times(times) => seconds((f64::from(tick) + of_tick) * TICK_S as f64 / times),
+                    Speed::Times(times) => seconds(due_us as f64 / 1e6 / times),
                 };
                 let by_rate =
                     pace.rate.map_or(Duration::ZERO, |rate| seconds(readings as f64 * connections / rate));

@@ -114,7 +114,8 @@ mod scenarios {
                 ORDER BY time, series_id LIMIT 1);
             UPDATE reading SET value = value + 1 WHERE (time, series_id) = (SELECT time, series_id FROM reading
                 WHERE quality = 0 ORDER BY time DESC, series_id LIMIT 1);
-            INSERT INTO reading SELECT time + interval '1 second', series_id, value, quality, received_at
+            INSERT INTO reading (time, series_id, value, quality, received_at)
+                SELECT time + interval '1 second', series_id, value, quality, received_at
                 FROM reading ORDER BY time, series_id LIMIT 1;
             DELETE FROM rejection WHERE id = (SELECT min(id) FROM rejection);";
         database.batch_execute(tamper).await?;

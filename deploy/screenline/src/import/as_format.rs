@@ -15,8 +15,9 @@ use processor::{
 };
 use serde_json::{Map, Value, json};
 use simulators::{
-    importer::{Columns, Count, Fact, Format, Found, Importer, Quantity},
+    importer::{self, Columns, Count, Fact, Format, Found, Importer, Quantity},
     observation::Utterance,
+    recording::{self, Header, Writer},
 };
 use tokio::sync::mpsc;
 
@@ -71,6 +72,9 @@ pub struct FormatArgs {
     /// Write sensors.csv and series.csv of what was found, for `screenline registry import`
     #[arg(long, requires = "format", value_name = "DIR")]
     registry_out: Option<PathBuf>,
+    /// Write a recording for `screenline replay`, and nothing into the tables
+    #[arg(long, requires = "format", value_name = "FILE", conflicts_with = "dry_run")]
+    to: Option<PathBuf>,
 }
 
 impl FormatArgs {
@@ -120,8 +124,30 @@ pub async fn run(args: &ImportArgs, importer: Importer, console: &Console) -> an
         outcome.counts.decoded = (found.readings + found.passages) as i64;
         return outcome.print(args, &shown, members(&importer, &found));
     }
+    if let Some(path) = &args.of_format.to {
+        return record(args, importer, path.clone()).await;
+    }
     let database = args.database.clone();
     database.with(async |url| store(args, importer, &found, url, console).await).await
+}
+
+/// Writes what the files say as a recording.
+async fn record(args: &ImportArgs, importer: Importer, path: PathBuf) -> anyhow::Result<ExitCode> {
+    let (files, to) = (args.files.clone(), path.clone());
+    let written = tokio::task::spawn_blocking(move || {
+        let name = to.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let mut writer = Writer::create(&to, &Header::of_feed(&name))?;
+        importer::messages(&importer, &files, &mut |time, said| {
+            Ok(writer.write(&recording::Message::new(time, said.topic, said.payload))?)
+        })?;
+        anyhow::Ok(writer.finish()?)
+    });
+    let messages = written.await.context("write the recording")??.messages;
+    match args.json {
+        true => println!("{}", json!({"recording": path, "messages": messages})),
+        false => println!("{} messages in {}", thousands(messages as i64), path.display()),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Reads everything once, so that nothing is written of a file that breaks in its middle.
