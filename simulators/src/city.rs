@@ -299,7 +299,11 @@ impl District {
         let works = customers.len();
         customers.extend(uses(Role::Solar, 2, Want::HomePower, (200.0, 500.0)));
         customers.extend(uses(Role::HomePower, 1, Want::HomePower, (150.0, 600.0)));
-        let outage = happens(12, 0.05).then(|| part_of(plan, 0.4, 0.6)).filter(|span| span.from < span.to);
+        let outage = happens(12, 0.05).then(|| {
+            let Span { from, to } = part_of(plan, 0.4, 0.6);
+            Span { from, to: to.min(from + 60) }
+        });
+        let outage = outage.filter(|span| span.from < span.to);
         let power = Power { customers, roofs: uses(Role::Solar, 4, Want::Sun, (150.0, 500.0)), outage };
         let leak = happens(13, 0.1).then(|| {
             let litres = 5 + chance.of(14).below(25) as i64;

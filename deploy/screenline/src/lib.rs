@@ -64,10 +64,27 @@ use clap::Parser;
 use cli::{Cli, Command};
 use console::Console;
 
+/// Whoever reads what a command prints may have seen enough, as `head` has: that is no error.
+fn end_with_the_reader() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic
+            .payload_as_str()
+            .is_some_and(|said| said.starts_with("failed printing to stdout: Broken pipe"))
+        {
+            std::process::exit(0);
+        }
+        usual(panic);
+    }));
+}
+
 /// The program: reads its arguments, runs one command, and says with which code to end.
 pub fn run() -> ExitCode {
     let Cli { command, mut log } = Cli::parse();
     let console = Console::default();
+    if !matches!(command, Command::Up(_) | Command::Demo(_) | Command::Ingest(_) | Command::Query(_)) {
+        end_with_the_reader();
+    }
     let usual = match command {
         Command::Up(_)
         | Command::Ingest(_)

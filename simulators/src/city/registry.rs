@@ -21,6 +21,9 @@ pub struct File {
 const ORIGIN: (f64, f64) = (9.9, 53.5);
 const SPACING: (f64, f64) = (0.07, 0.04);
 
+/// Owners whose sensors are of a net: its zone has their name.
+const NETS: [&str; 3] = ["power", "water", "warmth"];
+
 /// The directions of a road.
 pub const DIRECTIONS: [&str; 2] = ["EB", "WB"];
 
@@ -39,6 +42,10 @@ pub fn files(city: &City, stored: impl Fn(u32, &str) -> Option<Stored>) -> Vec<F
     for (number, district) in city.districts().iter().enumerate() {
         let zone = zone(city, number);
         zones.row(format_args!("{zone},district {number},"));
+        // Each net has a balance of its own.
+        for net in NETS {
+            zones.row(format_args!("{zone}-{net},{net} of district {number},{zone}"));
+        }
         for (direction, road) in DIRECTIONS.iter().zip(&district.roads) {
             let (kmh, capacity) = (road.free_mps * 3.6, road.capacity() * 3_600.0 * f64::from(LANES));
             for at in 0..SEGMENTS {
@@ -70,6 +77,8 @@ pub fn files(city: &City, stored: impl Fn(u32, &str) -> Option<Stored>) -> Vec<F
             _ => ",,,".to_owned(),
         };
         let (is, privacy) = part(role);
+        let net =
+            if NETS.contains(&role.owner()) { format!("{zone}-{}", role.owner()) } else { zone.clone() };
         let mut named: Vec<String> = Vec::new(); // some formats have a sensor for each series
         for series in series::of(role) {
             let Some(Stored { sensor: id, metric, unit, .. }) = stored(sensor, series.metric) else {
@@ -78,7 +87,7 @@ pub fn files(city: &City, stored: impl Fn(u32, &str) -> Option<Stored>) -> Vec<F
             if !named.contains(&id) {
                 let (kind, owner) = (role.kind(), role.owner());
                 sensors
-                    .row(format_args!("{id},{kind},{owner},{lon:.6},{lat:.6},{stand},{zone},{is},{privacy}"));
+                    .row(format_args!("{id},{kind},{owner},{lon:.6},{lat:.6},{stand},{net},{is},{privacy}"));
                 named.push(id.clone());
             }
             let is_event = series.kind == "event";

@@ -212,13 +212,13 @@ impl Seen {
         Ok(())
     }
 
-    /// What was refused since a time on topics of which a level begins so, with how often it stands there.
+    /// What was refused since a time on some topics, with how often it stands there.
     ///
     /// # Errors
     /// The service refuses or fails.
     pub async fn rejections(
         &mut self,
-        prefix: &str,
+        is_wanted: impl Fn(&str) -> bool,
         since: Timestamp,
     ) -> anyhow::Result<Vec<(Rejection, i64)>> {
         let mut found: HashMap<Rejection, i64> = HashMap::new();
@@ -228,7 +228,7 @@ impl Seen {
             let sums = bytes(batch, "sha256")?;
             for row in 0..batch.num_rows() {
                 let topic = text(&topics, row).to_owned();
-                if topic.split('/').any(|level| level.starts_with(prefix)) {
+                if is_wanted(&topic) {
                     let sha256 = sums.as_binary::<i32>().value(row).to_vec();
                     let rejection = Rejection { topic, reason: text(&reasons, row).to_owned(), sha256 };
                     *found.entry(rejection).or_default() += 1;

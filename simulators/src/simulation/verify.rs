@@ -165,9 +165,14 @@ impl Compared {
         patience: Duration,
     ) -> anyhow::Result<()> {
         let prefix = format!("{}_", key.simulation.scenario.prefix);
+        // In some formats no topic has the sensor's name.
+        let topics: BTreeSet<&str> =
+            self.rejections.rejections.keys().map(|rejection| rejection.topic.as_str()).collect();
+        let is_own =
+            |topic: &str| topics.contains(topic) || topic.split('/').any(|level| level.starts_with(&prefix));
         let started = Instant::now();
         let report = loop {
-            let found = seen.rejections(&prefix, since).await?;
+            let found = seen.rejections(is_own, since).await?;
             let tables = Tables { rejections: found.into_iter().collect(), ..Tables::default() };
             let report = part(&self.rejections, &tables);
             if report.holds() || report.is_final() || patience < started.elapsed() {
