@@ -31,5 +31,5 @@ pub use load::{Load, Message, Number, Numbers, Plan};
 pub use poison::Refusal;
 pub use publish::{Keep, Publisher};
 pub use seen::{Period, Seen};
-pub use tables::{COLUMNS, Name, Position, Rejection, Tables, Totals};
+pub use tables::{COLUMNS, Listed, Name, Position, Rejection, Tables, Totals};
 pub use witness::witness;

@@ -69,7 +69,7 @@ impl Publisher {
     ) -> anyhow::Result<Publisher> {
         static FEEDS: AtomicU64 = AtomicU64::new(0);
         let number = FEEDS.fetch_add(1, Ordering::Relaxed);
-        let client_id = format!("screenline-feed-{}-{number}", std::process::id());
+        let client_id = format!("screenline-feed-{}-{number}-{:08x}", std::process::id(), fastrand::u32(..));
         let give_up = Instant::now() + START_TIMEOUT;
         let (connection, protocol) = loop {
             match Connection::open(&broker, protocol, &client_id).await {
@@ -174,7 +174,12 @@ impl Publisher {
 
     /// Hangs up in the middle of what is sent, and connects again.
     pub(crate) async fn cut(&mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        // What is acknowledged already is not sent again, and a cut of ours is no fault of the broker's.
+        while let Some(event) = self.connection.try_next() {
+            self.take(event, shutdown).await?;
+        }
         self.connection.cut();
+        self.fruitless = 0;
         let lost = Lost { reason: "cut, as it was asked for".to_owned(), kind: LostKind::Broken };
         self.reconnect(&lost, shutdown).await
     }

@@ -144,8 +144,7 @@ impl Simulation {
             let chance = self.chance.of(n as u64).of(u64::from(voice));
             let of_message = chance.of(u64::from(tick)).of(u64::from(nth));
             let drawn = if by_sender { chance } else { of_message };
-            let concerns =
-                || self.voices.sensors(voice).next().is_some_and(|s| fault.concerns(&self.city, s));
+            let concerns = || self.voices.sensors(voice).any(|sensor| fault.concerns(&self.city, sensor));
             if drawn.happens(fault.rate) && concerns() {
                 return Some((fault, of_message.of(1)));
             }

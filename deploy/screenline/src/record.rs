@@ -129,6 +129,10 @@ pub async fn run(args: RecordArgs, console: &Console) -> anyhow::Result<()> {
         "--json and the recording would both be on stdout: give --out NAME.rec"
     );
     ensure!(
+        !is_stream || args.client_id.is_none(),
+        "--client-id acknowledges what is on disk, and nobody knows that of a pipe: give --out NAME.rec"
+    );
+    ensure!(
         args.client_id.is_none() || args.qos == 1,
         "a session is kept for messages at QoS 1: leave --qos 0 or --client-id out"
     );

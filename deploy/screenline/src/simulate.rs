@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ingest::address::Access;
@@ -39,6 +39,9 @@ A city is districts of a hundred sensors: loops, radars and single vehicles on r
 meters of electricity, water, gas and heat with leaks and outages, weather, air and noise. What is measured is plausible:
 flow, speed and density lie on a fundamental diagram, and water and energy balance to the last digit. The same seed, start
 and options send the same bytes.
+
+With --key, each run needs a --prefix of its own, or a time of its own at least a day from the others: what another run said
+is not in its key. Readings are late after 15 minutes, as ingest has it by itself.
 
 Sensors that nobody announced wait in quarantine, so announce them first: --registry DIR writes files for `screenline
 registry import`.
@@ -158,6 +161,9 @@ pub async fn run(args: SimulateArgs, console: &Console) -> anyhow::Result<ExitCo
         return record(path, Simulation::new(Scenario { connections: 1, ..scenario })?, console).await;
     }
     scenario.check()?;
+    if args.key.is_some() {
+        foretold(&scenario, speed)?;
+    }
     ensure!(
         args.key.is_none() || scenario.formats.iter().all(|format| format.keeps_time()),
         "--key: what the format `plain` says has no time, so nobody knows beforehand what is stored"
@@ -167,6 +173,12 @@ pub async fn run(args: SimulateArgs, console: &Console) -> anyhow::Result<ExitCo
     let broker = replay::broker(&args.broker_url, &args.access)?;
     let lines = Lines::connect(&broker, Protocol::Auto, scenario.connections, &going, &shutdown).await?;
     let numbers = if args.key.is_some() { lines.numbers() } else { Numbers::None };
+    let unnumbered = scenario.formats.iter().find(|format| !format.carries_number());
+    if let (Numbers::Payload, Some(format)) = (numbers, unnumbered) {
+        bail!(
+            "--key: the broker speaks MQTT 3.1.1, and {format} has no place for a message's number: leave that format out"
+        );
+    }
     let simulation = Arc::new(Simulation::new(Scenario { numbers, ..scenario })?);
     let key = match &args.key {
         Some(path) => Some(Arc::new(Mutex::new(KeyWriter::create(path, &simulation.scenario)?))),
@@ -219,6 +231,30 @@ fn scenario(args: &SimulateArgs, speed: Speed, faults: Vec<Fault>) -> Scenario {
     }
 }
 
+/// Whether ingest takes every time, so that the answer is known beforehand.
+fn foretold(scenario: &Scenario, speed: Speed) -> anyhow::Result<()> {
+    let lasts_s = i64::from(scenario.ticks) * TICK_S;
+    let sent_s = match speed {
+        Speed::Max => 0,
+        Speed::Times(times) => (lasts_s as f64 / times) as i64,
+    };
+    let ahead = SignedDuration::from_mins(4);
+    let now = scenario.begun + ahead;
+    ensure!(
+        scenario.starts <= now
+            && scenario.starts + SignedDuration::from_secs(lasts_s)
+                <= now + SignedDuration::from_secs(sent_s),
+        "--key: readings would be sent before their time, and refused: let --from be earlier"
+    );
+    let behind = scenario.faults.iter().filter_map(|fault| fault.by).filter(|by| by.is_negative()).min();
+    let oldest = scenario.starts + behind.unwrap_or_default();
+    ensure!(
+        scenario.begun - SignedDuration::from_hours(390 * 24) < oldest,
+        "--key: readings would be older than ingest takes by itself (--lateness-horizon, 400 days): let --from be later"
+    );
+    Ok(())
+}
+
 fn write_registry(folder: &Path, simulation: &Simulation, console: &Console) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("make the folder {}", folder.display()))?;
     let files = registry::files(&simulation.city, |sensor, metric| simulation.stored(sensor, metric));
@@ -250,7 +286,9 @@ async fn record(path: PathBuf, simulation: Simulation, console: &Console) -> any
     let to = path.clone();
     let written = tokio::task::spawn_blocking(move || {
         let scenario = &simulation.scenario;
-        let mut writer = Writer::create(&to, &Header::of_feed(&scenario.prefix))?;
+        let period_s = u32::try_from(i64::from(scenario.ticks) * TICK_S).ok();
+        let header = Header { period_s, ..Header::of_feed(&scenario.prefix) };
+        let mut writer = Writer::create_new(&to, &header)?;
         for sending in Course::new(&simulation, 0) {
             let (said, _) = simulation.utterance(&sending.due, None);
             let t = scenario.starts + SignedDuration::from_micros(simulation.due_us(&sending));

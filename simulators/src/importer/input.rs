@@ -55,14 +55,16 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// A text of bounded length, of lines or elements of bounded length.
+/// A text of bounded length, of rows or elements of bounded length.
 pub struct Bounded<R> {
     inner: R,
-    /// Bytes since the last end of a line or an element.
+    /// Bytes since the last end of a row, or since the last element was taken.
     since: u64,
-    /// Whether it is a table, where a line may end within a quoted cell; and whether it is within one.
+    /// Whether it is a table, where a row ends with a line that is not within a quoted cell; and whether it is within one.
     is_table: bool,
     is_quoted: bool,
+    /// The byte before.
+    last: u8,
     bytes: u64,
     line: u64,
     longest: u64,
@@ -75,6 +77,7 @@ impl<R: BufRead> Bounded<R> {
             since: 0,
             is_table: false,
             is_quoted: false,
+            last: b'\n',
             bytes: 0,
             line: 1,
             longest: LINE_BYTES_MAX,
@@ -84,6 +87,11 @@ impl<R: BufRead> Bounded<R> {
     /// As a table, whose quoted cells may hold ends of lines: a quote that is left open must not make a cell of the rest.
     pub fn of_cells(self) -> Bounded<R> {
         Bounded { is_table: true, ..self }
+    }
+
+    /// What is read from now on is an element of its own.
+    pub fn begin(&mut self) {
+        self.since = 0;
     }
 
     /// The line that is read now, from 1.
@@ -115,11 +123,14 @@ impl<R: BufRead> BufRead for Bounded<R> {
             self.line += taken.iter().filter(|byte| **byte == b'\n').count() as u64;
             for byte in taken {
                 self.since += 1;
+                // A quote opens a cell at its beginning only, or again after the quote that is doubled.
+                let opens = matches!(self.last, b'\n' | b',' | b';' | b'\t' | b'|' | b'"');
                 match byte {
-                    b'"' if self.is_table => self.is_quoted = !self.is_quoted,
-                    b'\n' | b'>' if !self.is_quoted => self.since = 0,
+                    b'"' if self.is_table => self.is_quoted = !self.is_quoted && opens,
+                    b'\n' if self.is_table && !self.is_quoted => self.since = 0,
                     _ => {}
                 }
+                self.last = *byte;
             }
         }
         self.inner.consume(count);

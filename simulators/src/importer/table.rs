@@ -1,6 +1,8 @@
 //! The rows of a table as readings, whatever file they stand in.
 
-use anyhow::{Context, ensure};
+use std::collections::HashSet;
+
+use anyhow::{Context, bail, ensure};
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
@@ -52,6 +54,10 @@ impl<'c> Plan<'c> {
     /// A column that is asked for is not there, or there are too many.
     pub fn new(columns: &'c Columns, head: &[&str]) -> anyhow::Result<Plan<'c>> {
         ensure!(head.len() <= COLUMNS_MAX, "{} columns, the limit is {COLUMNS_MAX}: split it", head.len());
+        let mut names = HashSet::new();
+        if let Some(twice) = head.iter().find(|name| !names.insert(**name)) {
+            bail!("two columns are called {twice:?}: which is meant?");
+        }
         let find = |name: &str| {
             let found = head.iter().position(|column| *column == name);
             found.with_context(|| {

@@ -43,6 +43,7 @@ pub fn elements(text: Text, mut take: impl FnMut(Element<'_>) -> anyhow::Result<
     let mut depth = 0u64;
     loop {
         buffer.clear();
+        reader.get_mut().begin();
         let read = match reader.read_event_into(&mut buffer) {
             Ok(Event::Start(tag)) => {
                 depth += 1;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tonic::transport::{Channel, Endpoint};
 
 use super::rollup::{Interval, Rollup};
-use super::tables::{COLUMNS, Conflict, Name, Position, Rejection, Stored, Tables, Totals};
+use super::tables::{COLUMNS, Conflict, Listed, Name, Position, Rejection, Stored, Tables, Totals};
 
 /// Larger than any message of the service.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
@@ -72,12 +72,21 @@ impl Seen {
         let ticket = json!({"dataset": "series", "sensor": sensors});
         self.rows(ticket, |batch| {
             let (names, kinds) = (names(batch)?, texts(batch, "kind")?);
-            let every = ints(batch, "interval_s")?;
+            let (every, units) = (ints(batch, "interval_s")?, texts(batch, "unit")?);
+            let moduli = floats(batch, "modulus")?;
             let (least, most) = (floats(batch, "min")?, floats(batch, "max")?);
             for (row, name) in names.into_iter().enumerate() {
                 let ends_at_time = matches!(text(&kinds, row), "total" | "rate" | "sliding");
                 let interval = Interval { every_s: int(&every, row), ends_at_time };
                 tables.intervals.insert(name.clone(), interval);
+                let listed = Listed {
+                    unit: text(&units, row).to_owned(),
+                    kind: text(&kinds, row).to_owned(),
+                    interval_s: int(&every, row),
+                    modulus: float(&moduli, row),
+                    range: (float(&least, row), float(&most, row)),
+                };
+                tables.listed.insert(name.clone(), listed);
                 let range = (
                     float(&least, row).unwrap_or(f64::NEG_INFINITY),
                     float(&most, row).unwrap_or(f64::INFINITY),

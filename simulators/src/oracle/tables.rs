@@ -97,6 +97,8 @@ pub struct Position {
 #[derive(Debug, Default)]
 pub struct Tables {
     pub intervals: HashMap<Name, Interval>,
+    /// What the registry says of each series, where it was asked for.
+    pub listed: HashMap<Name, Listed>,
     /// By which values are judged when they are seen; none where values stand as they were written.
     pub ranges: HashMap<Name, (f64, f64)>,
     /// Sums come with what they lost to rounding already added.
@@ -113,6 +115,17 @@ pub struct Tables {
     pub marks: i64,
     pub now_us: i64,
     pub zone: Option<TimeZone>,
+}
+
+/// A series as the registry has it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Listed {
+    pub unit: String,
+    pub kind: String,
+    pub interval_s: Option<i64>,
+    pub modulus: Option<f64>,
+    /// Least and most.
+    pub range: (Option<f64>, Option<f64>),
 }
 
 /// Which part of the tables is read.

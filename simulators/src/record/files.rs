@@ -193,10 +193,18 @@ fn sum(one: Summary, other: Summary) -> Summary {
 impl Set {
     /// Begins the next file, and removes those that are too many.
     fn next(&mut self, header: &Header) -> Result<Writer, RecordingError> {
-        let number = self.files.back().map_or(1, |(number, _)| number + 1);
-        let path =
-            self.path.with_file_name(format!("{}.{number:04}.{}", stem(&self.path), ending(&self.path)));
-        let writer = Writer::create(&path, header)?;
+        let mut number = self.files.back().map_or(1, |(number, _)| number + 1);
+        let (path, writer) = loop {
+            let name = format!("{}.{number:04}.{}", stem(&self.path), ending(&self.path));
+            let path = self.path.with_file_name(name);
+            match Writer::create_new(&path, header) {
+                // Another recorder has made it meanwhile.
+                Err(RecordingError::Open { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+                    number += 1;
+                }
+                writer => break (path, writer?),
+            }
+        };
         self.files.push_back((number, path));
         self.begun = Instant::now();
         while let Some((_, oldest)) = self.keep.and_then(|keep| {

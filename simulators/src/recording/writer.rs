@@ -50,13 +50,25 @@ pub struct Writer {
 }
 
 impl Writer {
+    /// Makes a file that is not there yet.
+    ///
+    /// # Errors
+    /// It is there, or cannot be made.
+    pub fn create_new(path: &Path, header: &Header) -> Result<Writer, RecordingError> {
+        Writer::make(OpenOptions::new().create_new(true).write(true).open(path), path, header)
+    }
+
     /// Makes a file, in place of one that is there.
     ///
     /// # Errors
     /// It cannot be made, or another process writes to it.
     pub fn create(path: &Path, header: &Header) -> Result<Writer, RecordingError> {
-        let open = OpenOptions::new().create(true).truncate(false).write(true).open(path);
-        let file = locked(open, path)?;
+        let opened = OpenOptions::new().create(true).truncate(false).write(true).open(path);
+        Writer::make(opened, path, header)
+    }
+
+    fn make(opened: io::Result<File>, path: &Path, header: &Header) -> Result<Writer, RecordingError> {
+        let file = locked(opened, path)?;
         file.set_len(0)?;
         let writer = Writer::begin(Destination::File(file), header)?;
         // Its name must be on disk before a block in it counts.

@@ -191,6 +191,11 @@ impl Round<'_> {
                     stated -= 1;
                     total.fetch_sub(1, Ordering::Relaxed);
                 }
+                // Those that were wanted must not wait for others either.
+                going = reader.is_ready() || lanes.flush_all().is_ok();
+                if !going {
+                    break;
+                }
                 continue;
             }
             offered += 1;

@@ -5,12 +5,12 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::course::{Course, Due, What};
+use super::course::{self, Course, Due, What};
 use super::{Simulation, TICK_US};
 use crate::city::series;
 use crate::observation::{Decimal, Passage, Reading};
 use crate::oracle::rollup::{self, Interval, Rollup, Sample, Samples};
-use crate::oracle::{Expectation, Name, Number, Numbers, Totals};
+use crate::oracle::{Expectation, Listed, Name, Number, Numbers, Totals};
 use crate::speech::{self, Format, Said, Stored};
 
 /// Readings older than this at their receipt are late (`--late-after` of ingest by default).
@@ -49,6 +49,11 @@ impl Progress {
         let Some(last) = self.far.get_mut(far.connection as usize) else { return };
         *last = (last.0.max(far.sent), last.1.max(far.taken));
         self.at_us[far.connection as usize].entry(far.sent).or_insert(far.at_us);
+    }
+
+    /// Whether anything was sent.
+    pub fn has_begun(&self) -> bool {
+        self.far.iter().any(|(sent, _)| 0 < *sent)
     }
 
     /// Whether everything was sent and taken.
@@ -132,12 +137,14 @@ impl Simulation {
         (numbers, sources)
     }
 
-    /// Messages with a number that the broker took, repeats included.
+    /// Messages with a number that the broker took, each once.
     pub fn counted_sends(&self, progress: &Progress) -> i64 {
         let of = |connection: u32| {
             let (_, taken) = progress.far[connection as usize];
             let sendings = Course::new(self, connection).take_while(|sending| sending.tick <= taken);
-            sendings.filter(|sending| sending.number.is_some()).count() as i64
+            let is_first =
+                |sending: &course::Sending| sending.number.is_some() && sending.due.what != What::Again;
+            sendings.filter(is_first).count() as i64
         };
         (0..self.scenario.connections).map(of).sum()
     }
@@ -196,6 +203,28 @@ impl Simulation {
             return Some(Stored { sensor, metric, time_us, event_id: None, value: 1.0, unit, interval_s });
         }
         speech::stored(format, &self.city.id(sensor), said).into_iter().next()
+    }
+
+    /// What the registry must say of the series of some voices: what is rolled up, and how, depends on it.
+    pub fn listed(&self, voices: Range<u32>) -> BTreeMap<Name, Listed> {
+        let mut all = BTreeMap::new();
+        for sensor in voices.flat_map(|voice| self.voices.sensors(voice)) {
+            let role = self.city.role(sensor);
+            for series in series::of(role) {
+                let Some(stored) = self.stored(sensor, series.metric) else { continue };
+                let is_event = series.kind == "event";
+                let (least, most) = series.range;
+                let listed = Listed {
+                    unit: stored.unit,
+                    kind: series.kind.to_owned(),
+                    interval_s: (!is_event).then(|| role.interval_s()),
+                    modulus: series.modulus.map(|modulus| modulus as f64),
+                    range: if is_event { (None, None) } else { (Some(least), Some(most)) },
+                };
+                all.insert((stored.sensor.into(), stored.metric.into()), listed);
+            }
+        }
+        all
     }
 
     /// What must stand in the tables, series by series, from what is expected of some voices.

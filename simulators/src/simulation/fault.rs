@@ -83,7 +83,8 @@ pub struct Fault {
     pub from: Option<SignedDuration>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<SignedDuration>,
-    /// Whom it strikes: owners (`traffic`), roles (`loop`), districts (`district:3`) or names; all where it is missing.
+    /// Whom it strikes: owners (`traffic`), roles (`loop`), districts (`district:3`) or names; all where it is missing. A
+    /// message or sender is struck as a whole if one of its sensors is named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sensors: Vec<String>,
     /// How long, of a delay or a clock.

@@ -12,8 +12,18 @@ use super::answer::{Answer, Far, Progress};
 use super::{Scenario, Simulation};
 use crate::oracle::Line;
 
-/// Voices whose answers are computed at once: some thousand sensors, some hundred megabytes for a day.
-pub(super) const VOICES_AT_ONCE: u32 = 500;
+/// Readings that are expected at once: some hundred megabytes.
+const READINGS_AT_ONCE: u64 = 1_000_000;
+/// And voices.
+const VOICES_AT_ONCE: u64 = 500;
+
+/// Voices whose answers are computed at once.
+pub(super) fn voices_at_once(scenario: &Scenario) -> u32 {
+    // Who packs most reports each minute.
+    let of_voice = scenario.pack as u64 * u64::from(scenario.ticks) / 3;
+    (READINGS_AT_ONCE / of_voice.max(1)).clamp(1, VOICES_AT_ONCE) as u32
+}
+
 /// Of larger cities the key has no line for each series: they follow from the scenario, and would fill the disk.
 const SENSORS_WITH_SERIES_MAX: u32 = 100_000;
 
@@ -66,11 +76,13 @@ impl KeyWriter {
         mut step: impl FnMut(u32, u32),
     ) -> anyhow::Result<Answer> {
         self.line(&Line::Again(sent_again))?;
+        self.file.flush()?;
         let (numbers, sources) = simulation.numbered(&self.progress);
         let mut answer = Answer { sources, ..Answer::default() };
         let voices = simulation.voices.count();
-        for from in (0..voices).step_by(VOICES_AT_ONCE as usize) {
-            let part = from..(from + VOICES_AT_ONCE).min(voices);
+        let step_by = voices_at_once(&simulation.scenario);
+        for from in (0..voices).step_by(step_by as usize) {
+            let part = from..(from + step_by).min(voices);
             let (expected, refused) = simulation.expectation(part.clone(), &self.progress, &numbers);
             if simulation.scenario.sensors <= SENSORS_WITH_SERIES_MAX {
                 for series in simulation.series_answers(part.clone(), &expected) {
@@ -107,6 +119,8 @@ pub struct AnswerKey {
     pub sent_again: u64,
     /// None where the run did not come to its end.
     pub answer: Option<Answer>,
+    /// Whether the file is as it was when it was ended.
+    pub is_whole: bool,
 }
 
 /// Longest line: that of a series over a year.
@@ -141,19 +155,21 @@ impl AnswerKey {
                         simulation: Simulation::new(*scenario).with_context(about)?,
                         sent_again: 0,
                         answer: None,
+                        is_whole: false,
                     });
                 }
                 (Line::Far(far), Some(key)) => key.progress.note(&far),
                 (Line::Again(messages), Some(key)) => key.sent_again = messages,
                 (Line::Answer(answer), Some(key)) => key.answer = Some(answer),
                 (Line::Series(_), Some(_)) => {}
-                (Line::End { lines: due, xxh3 }, Some(_)) => {
+                (Line::End { lines: due, xxh3 }, Some(key)) => {
                     let found = format!("{:016x}", sum.digest());
                     ensure!(
                         due == lines && xxh3 == found,
                         "{}: it was changed since it was written",
                         about()
                     );
+                    key.is_whole = true;
                     break;
                 }
                 _ => bail!("{}: line {} is not one of the key of a simulation", about(), lines + 1),
@@ -161,6 +177,8 @@ impl AnswerKey {
             sum.update(&text);
             lines += 1;
         }
-        key.with_context(|| format!("{}: it is empty", about()))
+        let key = key.with_context(|| format!("{}: it is empty", about()))?;
+        ensure!(key.progress.has_begun(), "{}: nothing was sent, so there is nothing to compare", about());
+        Ok(key)
     }
 }

@@ -103,9 +103,10 @@ impl Scenario {
         }
     }
 
-    /// The source of the numbers of a connection, and of the second gateway behind it.
+    /// The source of the numbers of a connection, and of the second gateway behind it: of this run alone, so that the
+    /// ledger has a line for it.
     pub fn source(&self, connection: u32, is_echo: bool) -> String {
-        format!("{}_c{connection}{}", self.prefix, if is_echo { "b" } else { "" })
+        format!("{}_{}c{connection}{}", self.prefix, self.epoch, if is_echo { "b" } else { "" })
     }
 
     pub fn sources(&self) -> Vec<String> {

@@ -16,6 +16,8 @@ pub struct Shown {
     pub refused: Option<&'static str>,
     /// Flags of the tables (`reading.quality`) that it earns.
     pub flags: i32,
+    /// Whether its clock is wrong.
+    skewed: bool,
 }
 
 /// Unit unknown, and implausible: what is in no known unit is kept out of sums.
@@ -44,7 +46,7 @@ pub(super) fn of(
     };
     let struck: Vec<(usize, &Fault)> = all.filter(strikes).collect();
     simulation.city.report(sensor, time_us, |series, reading| {
-        let mut shown = Shown { sensor, reading, refused: None, flags: 0 };
+        let mut shown = Shown { sensor, reading, refused: None, flags: 0, skewed: false };
         for (n, fault) in &struck {
             let window = fault.ticks(ticks);
             let drawn = chance(simulation, *n, sensor).of(1);
@@ -105,13 +107,16 @@ fn strike(
             let (min, max) = series.range;
             *value = moved(*value, (max - min) * fault.size.unwrap_or_default());
         }
-        Kind::ClockSkew => {
+        // A sensor has one clock, and one unit: the first fault of a kind decides.
+        Kind::ClockSkew if !shown.skewed => {
             let by = fault.by.unwrap_or_default();
             shown.reading.time_us += by.as_secs() * 1_000_000;
+            shown.skewed = true;
             if simulation.scenario.is_future(by) {
                 shown.refused = Some("future");
             }
         }
+        Kind::WrongUnit if shown.reading.unit != series.unit => {}
         Kind::WrongUnit if chance.happens(0.5) => {
             shown.reading.unit = UNKNOWN_UNIT;
             shown.flags |= UNIT_UNKNOWN;
@@ -119,7 +124,8 @@ fn strike(
         Kind::WrongUnit => {
             let is = shown.reading.unit;
             shown.reading.unit = OTHER_UNITS[usize::from(is == OTHER_UNITS[0])];
-            shown.refused = Some("unit_mismatch");
+            // A time that is refused is not asked for its unit.
+            shown.refused = shown.refused.or(Some("unit_mismatch"));
         }
         _ => {}
     }

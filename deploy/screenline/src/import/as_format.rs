@@ -125,18 +125,29 @@ pub async fn run(args: &ImportArgs, importer: Importer, console: &Console) -> an
         return outcome.print(args, &shown, members(&importer, &found));
     }
     if let Some(path) = &args.of_format.to {
-        return record(args, importer, path.clone()).await;
+        return record(args, importer, &found, path.clone()).await;
     }
     let database = args.database.clone();
     database.with(async |url| store(args, importer, &found, url, console).await).await
 }
 
 /// Writes what the files say as a recording.
-async fn record(args: &ImportArgs, importer: Importer, path: PathBuf) -> anyhow::Result<ExitCode> {
+async fn record(
+    args: &ImportArgs,
+    importer: Importer,
+    found: &Found,
+    path: PathBuf,
+) -> anyhow::Result<ExitCode> {
+    let interval_s = found.series().map(|(_, _, series)| series.interval_s).max().filter(|s| 0 < *s);
+    let lasts_s = found.span.map(|(first, last)| last.duration_since(first).as_secs());
+    let period_s =
+        lasts_s.zip(interval_s).and_then(|(lasts, every)| u32::try_from(lasts + i64::from(every)).ok());
     let (files, to) = (args.files.clone(), path.clone());
     let written = tokio::task::spawn_blocking(move || {
         let name = to.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let mut writer = Writer::create(&to, &Header::of_feed(&name))?;
+        // A round of a loop begins where the last interval has ended.
+        let header = Header { period_s, ..Header::of_feed(&name) };
+        let mut writer = Writer::create_new(&to, &header)?;
         importer::messages(&importer, &files, &mut |time, said| {
             Ok(writer.write(&recording::Message::new(time, said.topic, said.payload))?)
         })?;

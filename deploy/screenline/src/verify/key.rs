@@ -63,7 +63,7 @@ fn print(comparison: &Comparison<'_>, key: &AnswerKey, report: &Report) -> anyho
             .collect();
         let object = json!({
             "prefix": scenario.prefix,
-            "complete": key.progress.is_complete(),
+            "complete": key.progress.is_complete() && key.is_whole,
             "holds": report.holds(),
             "findings": report.findings,
             "differences": differences,
@@ -86,6 +86,9 @@ fn print(comparison: &Comparison<'_>, key: &AnswerKey, report: &Report) -> anyho
         if 0 < rest {
             println!("{}: and {rest} more (--all shows them)", finding.invariant);
         }
+    }
+    if key.progress.is_complete() && !key.is_whole {
+        println!("The key has no end: it was cut off while its answer was written.");
     }
     if !key.progress.is_complete() {
         println!("The run was stopped before its end: what was sent last may be there or not.");
