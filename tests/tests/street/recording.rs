@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,9 @@ use simulators::feed::Feed;
 use simulators::recording::{Message, Recording};
 use simulators::replay::{self, Progress, Speed};
 use tests::city::PATIENCE;
+use tests::command;
 use tests::mosquitto::Mosquitto;
-use tests::process::{Program, Workplace, run};
+use tests::process::{Workplace, run};
 use tests::tables::Snapshot;
 use tests::{City, Storage, say};
 use tokio::task::block_in_place;
@@ -41,11 +42,9 @@ impl Recorder {
     fn start(folder: &Path, broker_url: &str, args: &[&str]) -> anyhow::Result<Recorder> {
         let log = folder.join("recorder.log");
         let before = fs::read_to_string(&log).unwrap_or_default().matches("recording").count();
-        let child = Command::new(Program::Ordinary.path()?)
-            .args(["record", "--broker-url", broker_url, "--out"])
+        let child = command::alone(&["record", "--broker-url", broker_url, "--out"])?
             .arg(folder.join("city.rec"))
             .args(args)
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::options().create(true).append(true).open(&log)?)
             .spawn()
