@@ -248,7 +248,7 @@ impl City {
     }
 
     /// The vehicles that a detector of single vehicles counts between two times.
-    pub fn passages(&self, sensor: u32, period: (i64, i64), mut say: impl FnMut(Passage)) {
+    pub fn passages(&self, sensor: u32, period: (i64, i64), mut say: impl FnMut(Passage<'static>)) {
         // Two of one lane never come in the same millisecond.
         self.vehicles(sensor, 0, period, |vehicle| {
             say(vehicle.passage(vehicle.time_us / 1_000 % 1_000_000_000));

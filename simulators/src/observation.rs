@@ -130,12 +130,12 @@ pub struct Reading<'a> {
 
 /// One vehicle over one detector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Passage {
+pub struct Passage<'a> {
     /// Its number, which tells it from others at the same time.
     pub vehicle: i64,
     /// When it entered, in microseconds since 1970.
     pub time_us: i64,
-    pub class: &'static str,
+    pub class: &'a str,
     /// Seconds over the detector.
     pub on_time: Decimal,
     /// Metres a second.

@@ -226,6 +226,8 @@ pub enum RecordingError {
     Count { name: String, found: u64, stated: u64 },
     #[error("{0} is a stream, and can be read once: give a file")]
     Stream(String),
+    #[error("{0} is there already: give another name")]
+    Exists(String),
     #[error("{0} is being written by another process")]
     InUse(String),
     #[error("read or write recording: {0}")]

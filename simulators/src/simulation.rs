@@ -361,7 +361,7 @@ impl Simulation {
     }
 
     /// The vehicles of which a voice speaks at a time.
-    fn passages(&self, voice: u32, time_us: i64) -> Vec<Passage> {
+    fn passages(&self, voice: u32, time_us: i64) -> Vec<Passage<'static>> {
         let mut passages = Vec::new();
         for sensor in self.voices.sensors(voice) {
             self.city.passages(sensor, (time_us - TICK_US, time_us), |passage| passages.push(passage));

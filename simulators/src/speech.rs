@@ -234,7 +234,7 @@ impl FromStr for Format {
 #[derive(Clone, Copy, Debug)]
 pub enum Said<'a> {
     Readings(&'a [Reading<'a>]),
-    Passage(&'a Passage),
+    Passage(&'a Passage<'a>),
 }
 
 /// The messages by which `sensor` says it. What the format cannot say is left out.

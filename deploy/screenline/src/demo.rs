@@ -178,7 +178,7 @@ impl Demo<'_> {
         let named = self.args.feed.is_some();
         for feed in feeds.iter().copied() {
             let city = &self.city;
-            let broker = crate::replay::broker(&city.broker_url, &city.access);
+            let broker = crate::broker::broker(&city.broker_url, &city.access);
             let (stop, published) = (stop.clone(), self.published.clone());
             let repeat = self.args.repeat;
             replays.spawn(async move {

@@ -15,10 +15,10 @@ use simulators::{
 };
 
 use crate::{
+    broker::{BrokerArgs, broker},
     cli::bytes,
     console::Console,
     paper::thousands,
-    replay::broker,
     signals,
     supervisor::{
         data_folder::{self, DataFolder, DataFolderError},
@@ -98,17 +98,8 @@ struct RunArgs {
     /// What to take from the broker of --from
     #[arg(long, value_name = "FILTER", value_delimiter = ',', default_value = "city/#")]
     topics: Vec<String>,
-    /// The city's broker
-    #[arg(
-        long,
-        env = "SCREENLINE_BROKER_URL",
-        value_name = "URL",
-        hide_env_values = true,
-        default_value = "mqtt://127.0.0.1:1883"
-    )]
-    broker_url: String,
     #[command(flatten)]
-    access: Access,
+    broker: BrokerArgs,
     /// Folder for the messages that are not committed; a new one begins a new count
     /// [default: /var/lib/screenline-gateway/NAME as root, else in the user's state folder]
     #[arg(long, value_name = "DIR")]
@@ -173,7 +164,7 @@ async fn work(args: RunArgs, console: &Console) -> anyhow::Result<()> {
     let usual = || data_folder::default_path().with_file_name("screenline-gateway").join(&args.name);
     let spool = args.spool.unwrap_or_else(usual);
     let config = Config {
-        broker: broker(&args.broker_url, &args.access)?,
+        broker: args.broker.broker()?,
         name: args.name,
         spool,
         spool_bytes_max: args.spool_bytes,

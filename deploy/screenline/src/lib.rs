@@ -3,7 +3,7 @@
 //! - [`cli`]: the arguments
 //! - [`up`] and [`demo`]: a whole [`city`], whose children the [`supervisor`] runs
 //! - [`service`]: `ingest` and `query`, each in its own process
-//! - [`record`]: what a broker delivers into a file; [`replay`]: a recording over MQTT; [`doctor`]: what is here and what is wrong
+//! - [`broker`]: the one that a command speaks to; [`record`]: what it delivers, into a file; [`replay`]: a recording over MQTT; [`doctor`]: what is here and what is wrong
 //! - [`mapping`]: which payloads become which readings, tried out; [`import`]: files read by one
 //! - [`account`]: what came in and what is missing; [`rejected`]: what was refused; both on a [`database`]
 //! - [`registry`]: sensors, series, segments and zones, and those that nobody announced
@@ -17,6 +17,7 @@
 mod access;
 mod account;
 mod audit;
+mod broker;
 mod changes;
 mod city;
 mod cli;

@@ -7,7 +7,6 @@ use std::{
 use anyhow::{Context, ensure};
 use clap::Args;
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ingest::address::Access;
 use serde_json::json;
 use simulators::{
     filter::Filter,
@@ -18,10 +17,10 @@ use simulators::{
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    broker::BrokerArgs,
     cli::duration,
     console::Console,
     paper::{count, thousands},
-    replay::broker,
     signals,
 };
 
@@ -38,17 +37,8 @@ Examples:
   screenline record --out - --messages 1000 | screenline replay - --broker-url mqtt://other.example:1883
   screenline record --out city.rec --time 'city/+/+/register=rfc3339:/time' --time 'city/senml/+=senml'")]
 pub struct RecordArgs {
-    /// The broker to record from: mqtt://host:port, or mqtts://host:port for TLS
-    #[arg(
-        long,
-        env = "SCREENLINE_BROKER_URL",
-        value_name = "URL",
-        hide_env_values = true,
-        default_value = "mqtt://127.0.0.1:1883"
-    )]
-    broker_url: String,
     #[command(flatten)]
-    access: Access,
+    broker: BrokerArgs,
     /// The file to write, by convention NAME.rec; `-` is standard output
     #[arg(long, value_name = "FILE|-")]
     out: PathBuf,
@@ -144,7 +134,7 @@ pub async fn run(args: RecordArgs, console: &Console) -> anyhow::Result<()> {
         }
     };
     let config = Config {
-        broker: broker(&args.broker_url, &args.access)?,
+        broker: args.broker.broker()?,
         protocol: Protocol::Auto,
         append: args.append || args.client_id.is_some(),
         client_id: args.client_id,

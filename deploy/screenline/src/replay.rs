@@ -10,11 +10,9 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ingest::address::{Access, Address};
 use jiff::{Timestamp, civil, tz::TimeZone};
 use serde_json::json;
 use simulators::{
-    broker::Broker,
     feed::{self, Feed},
     filter::{Filter, Wanted},
     recording::Recording,
@@ -22,7 +20,7 @@ use simulators::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::{console::Console, paper::thousands, record::TimesArgs, signals};
+use crate::{broker::BrokerArgs, console::Console, paper::thousands, record::TimesArgs, signals};
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
@@ -47,17 +45,8 @@ pub struct ReplayArgs {
     /// input
     #[arg(value_name = "FEED|FILE", required = true)]
     recording: Vec<String>,
-    /// The broker to publish to: mqtt://host:port, or mqtts://host:port for TLS
-    #[arg(
-        long,
-        env = "SCREENLINE_BROKER_URL",
-        value_name = "URL",
-        hide_env_values = true,
-        default_value = "mqtt://127.0.0.1:1883"
-    )]
-    broker_url: String,
     #[command(flatten)]
-    access: Access,
+    broker: BrokerArgs,
     /// How fast: `1x` is as recorded, `0.1x`, `60x`, or `max`
     #[arg(long, default_value = "1x")]
     speed: String,
@@ -119,7 +108,7 @@ pub async fn run(args: ReplayArgs, console: &Console) -> anyhow::Result<()> {
         Some(Some(rounds)) => Repeat::Times(rounds),
     };
     let history = if args.ending_now { History::EndingNow } else { History::AsRecorded };
-    let broker = broker(&args.broker_url, &args.access)?;
+    let broker = args.broker.broker()?;
     let config = Config {
         history: args.shift.unwrap_or(history),
         repeat,
@@ -202,22 +191,6 @@ fn shift(text: &str) -> Result<History, String> {
 fn connections(text: &str) -> Result<usize, String> {
     let connections = text.parse().ok().filter(|connections| (1..=CONNECTIONS_MAX).contains(connections));
     connections.ok_or_else(|| format!("give 1 to {CONNECTIONS_MAX}"))
-}
-
-/// A broker for the simulators, which know nothing of ingest's settings.
-///
-/// # Errors
-/// As [`Address::parse`].
-pub fn broker(url: &str, access: &Access) -> anyhow::Result<Broker> {
-    let address = Address::parse(url, access)?;
-    let mut broker = Broker::new(&address.host, address.port);
-    if let Some(login) = &address.login {
-        broker = broker.with_login(&login.user, login.password.reveal());
-    }
-    Ok(match address.tls {
-        Some(tls) => broker.with_tls(tls),
-        None => broker,
-    })
 }
 
 /// A bundled feed by its name.

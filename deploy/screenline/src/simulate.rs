@@ -11,7 +11,6 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ingest::address::Access;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use simulators::{
@@ -27,10 +26,11 @@ use simulators::{
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    broker::BrokerArgs,
     cli::duration,
     console::Console,
     paper::{count, thousands},
-    replay, signals,
+    signals,
 };
 
 #[derive(Debug, Clone, Args)]
@@ -60,17 +60,8 @@ Examples:
   screenline verify --key k.json --flight grpc://127.0.0.1:8815
   screenline simulate --sensors 500 --for 5m --formats sparkplug,tasmota,things-stack")]
 pub struct SimulateArgs {
-    /// The broker to publish to: mqtt://host:port, or mqtts://host:port for TLS
-    #[arg(
-        long,
-        env = "SCREENLINE_BROKER_URL",
-        value_name = "URL",
-        hide_env_values = true,
-        default_value = "mqtt://127.0.0.1:1883"
-    )]
-    broker_url: String,
     #[command(flatten)]
-    access: Access,
+    broker: BrokerArgs,
     /// From which everything follows
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -170,7 +161,7 @@ pub async fn run(args: SimulateArgs, console: &Console) -> anyhow::Result<ExitCo
     );
     let shutdown = signals::shutdown()?;
     let going = Arc::new(Going::default());
-    let broker = replay::broker(&args.broker_url, &args.access)?;
+    let broker = args.broker.broker()?;
     let lines = Lines::connect(&broker, Protocol::Auto, scenario.connections, &going, &shutdown).await?;
     let numbers = if args.key.is_some() { lines.numbers() } else { Numbers::None };
     let unnumbered = scenario.formats.iter().find(|format| !format.carries_number());

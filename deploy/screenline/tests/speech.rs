@@ -216,7 +216,7 @@ fn check(format: Format, sensor: &str, said: Said<'_>, member: &str) -> Vec<Fate
     out.fates
 }
 
-fn passage(time_us: i64, vehicle: i64, speed: Decimal) -> Passage {
+fn passage(time_us: i64, vehicle: i64, speed: Decimal) -> Passage<'static> {
     let (on_time, length) = (Decimal::new(34, 2), Decimal::new(460, 2));
     Passage { vehicle, time_us, class: "car", on_time, speed, length }
 }

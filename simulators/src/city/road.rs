@@ -74,7 +74,7 @@ impl Vehicle {
         (100.0 * (self.length_cm as f64 + 100.0 * LOOP_M) / self.speed_cmps as f64).round().max(1.0) as i64
     }
 
-    pub fn passage(&self, vehicle: i64) -> Passage {
+    pub fn passage(&self, vehicle: i64) -> Passage<'static> {
         Passage {
             vehicle,
             time_us: self.time_us,

@@ -46,7 +46,7 @@ fn passage(record: &csv::StringRecord, at: [usize; 7], sink: &mut Sink<'_>) -> a
     let passage = Passage {
         vehicle: vehicle(name),
         time_us,
-        class: class(kind),
+        class: &class(kind),
         on_time: on_time(on_us),
         speed: number::decimal(speed).context("speed_mps")?,
         length: number::decimal(length).context("length_m")?,

@@ -146,7 +146,7 @@ pub fn read(text: Text, detectors: &Detectors, lengths: &Lengths, sink: &mut Sin
                 let passage = Passage {
                     vehicle: vehicle(&name),
                     time_us,
-                    class: class(&kind),
+                    class: &class(&kind),
                     on_time: on_time(on_us.min(ON_TIME_MAX_US) / 1_000 * 1_000),
                     speed: Decimal::nearest(speed, 2),
                     length,

@@ -67,7 +67,7 @@ pub fn read(text: Text, sink: &mut Sink<'_>) -> anyhow::Result<()> {
                 let (Some(speed), Some(length)) = (speed.or(entered.speed), length.or(entered.length)) else {
                     bail!("vehicle {} has no speed or no length", key.1);
                 };
-                let class = class(kind.as_deref().unwrap_or_default());
+                let class = &class(kind.as_deref().unwrap_or_default());
                 let passage =
                     Passage { vehicle: number, time_us: entered.time_us, class, on_time, speed, length };
                 sink.passage(&key.0, passage)?;
@@ -85,6 +85,6 @@ pub fn read(text: Text, sink: &mut Sink<'_>) -> anyhow::Result<()> {
 }
 
 /// When a passage is over, as its detector would report it, in microseconds since 1970.
-pub fn left_us(passage: &Passage) -> i64 {
+pub fn left_us(passage: &Passage<'_>) -> i64 {
     passage.time_us.saturating_add(number::micros(passage.on_time).unwrap_or(0))
 }

@@ -25,7 +25,7 @@ pub const PASSAGE_METRIC: &str = "traffic.vehicle";
 #[derive(Debug, Clone, Copy)]
 pub enum Fact<'a> {
     Reading { sensor: &'a str, kind: Kind, reading: Reading<'a> },
-    Passage { detector: &'a str, passage: Passage },
+    Passage { detector: &'a str, passage: Passage<'a> },
 }
 
 /// Takes what is read.
@@ -87,7 +87,7 @@ impl<'t> Sink<'t> {
 
     /// # Errors
     /// As of a reading.
-    pub fn passage(&mut self, detector: &str, passage: Passage) -> anyhow::Result<()> {
+    pub fn passage(&mut self, detector: &str, passage: Passage<'_>) -> anyhow::Result<()> {
         self.rename(detector, true)?;
         self.time(passage.time_us)?;
         self.found.note(&self.name, PASSAGE_METRIC, "{veh}", Kind::Event, 0)?;

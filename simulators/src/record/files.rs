@@ -199,9 +199,7 @@ impl Set {
             let path = self.path.with_file_name(name);
             match Writer::create_new(&path, header) {
                 // Another recorder has made it meanwhile.
-                Err(RecordingError::Open { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
-                    number += 1;
-                }
+                Err(RecordingError::Exists(_)) => number += 1,
                 writer => break (path, writer?),
             }
         };

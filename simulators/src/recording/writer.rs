@@ -55,7 +55,11 @@ impl Writer {
     /// # Errors
     /// It is there, or cannot be made.
     pub fn create_new(path: &Path, header: &Header) -> Result<Writer, RecordingError> {
-        Writer::make(OpenOptions::new().create_new(true).write(true).open(path), path, header)
+        let opened = OpenOptions::new().create_new(true).write(true).open(path);
+        if opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
+            return Err(RecordingError::Exists(path.display().to_string()));
+        }
+        Writer::make(opened, path, header)
     }
 
     /// Makes a file, in place of one that is there.

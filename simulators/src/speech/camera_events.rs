@@ -4,7 +4,7 @@
 use super::{Speaker, Stored, identity, moment::timestamp};
 use crate::observation::{Decimal, Passage, Utterance};
 
-pub(super) fn say(speaker: Speaker<'_>, passage: &Passage) -> Utterance {
+pub(super) fn say(speaker: Speaker<'_>, passage: &Passage<'_>) -> Utterance {
     let Speaker { sensor, sequence, member } = speaker;
     let Passage { vehicle, time_us, class, .. } = passage;
     let (uuid, entered, speed) = (identity::uuid(sensor, sequence), timestamp(*time_us), speed(passage));
@@ -15,14 +15,14 @@ pub(super) fn say(speaker: Speaker<'_>, passage: &Passage) -> Utterance {
 }
 
 /// The event and the speed, which is kept as a reading, too.
-pub(super) fn stored(sensor: &str, passage: &Passage) -> Vec<Stored> {
+pub(super) fn stored(sensor: &str, passage: &Passage<'_>) -> Vec<Stored> {
     let (camera, speed) = (format!("cam:{sensor}:1:in"), speed(passage).value());
     let vehicle = Stored::passage(&camera, passage.time_us, speed);
     vec![vehicle.clone(), Stored { metric: "traffic.speed.spot".to_owned(), ..vehicle.kept_in("km/h") }]
 }
 
 /// In km/h.
-fn speed(passage: &Passage) -> Decimal {
+fn speed(passage: &Passage<'_>) -> Decimal {
     passage.speed.scaled(36, 10, passage.speed.places.saturating_add(1))
 }
 

@@ -7,7 +7,7 @@ use crate::observation::{Passage, Utterance};
 const METRE_A_SECOND_KMH: f64 = 3.6;
 
 /// `member` stands first in the object, with a comma after it, or is empty.
-pub fn say(detector: &str, passage: &Passage, member: &str) -> Utterance {
+pub fn say(detector: &str, passage: &Passage<'_>, member: &str) -> Utterance {
     let Passage { vehicle, time_us, class, on_time, speed, length } = passage;
     let entered = timestamp(*time_us);
     let payload = format!(
@@ -16,7 +16,7 @@ pub fn say(detector: &str, passage: &Passage, member: &str) -> Utterance {
     Utterance { topic: format!("city/traffic/{detector}/passage"), payload: payload.into_bytes() }
 }
 
-pub(super) fn stored(detector: &str, passage: &Passage) -> Vec<Stored> {
+pub(super) fn stored(detector: &str, passage: &Passage<'_>) -> Vec<Stored> {
     let speed = passage.speed.value() * METRE_A_SECOND_KMH;
     let said = Stored::passage(detector, passage.time_us, speed);
     vec![Stored { event_id: Some(passage.vehicle), ..said }]

@@ -17,7 +17,7 @@ const OFF: u8 = 81;
 const ON: u8 = 82;
 const DETECTOR: u8 = 1;
 
-pub(super) fn say(sensor: &str, passage: &Passage) -> Utterance {
+pub(super) fn say(sensor: &str, passage: &Passage<'_>) -> Utterance {
     let zone = zone(ZONE);
     let on_us = passage.on_time.scaled(1_000_000, 1, 0).digits;
     let payload = line(sensor, passage.time_us, ON, &zone)
@@ -30,7 +30,7 @@ fn line(sensor: &str, time_us: i64, code: u8, zone: &TimeZone) -> String {
     format!("{sensor},{time},{code},{DETECTOR}\n")
 }
 
-pub(super) fn stored(sensor: &str, passage: &Passage) -> Vec<Stored> {
+pub(super) fn stored(sensor: &str, passage: &Passage<'_>) -> Vec<Stored> {
     let detector = format!("signal:{sensor}:detector:{DETECTOR}");
     let time_us = reheard(cut(passage.time_us, RESOLUTION), &zone(ZONE));
     vec![Stored::passage(&detector, time_us, f64::NAN)]
