@@ -136,6 +136,8 @@ struct Inner {
     policy: Policy,
     log: AccessLog,
     tables: Arc<Tables>,
+    /// By whose clocks the city lives.
+    zone: TimeZone,
     limits: Limits,
     turns: Turns,
     tails: Turns,
@@ -185,6 +187,7 @@ impl Engine {
             policy,
             log,
             tables,
+            zone,
             turns: Turns::new(Bounds {
                 what: "queries",
                 at_once: limits.concurrency,
@@ -322,6 +325,11 @@ impl Engine {
         let until = self.inner.tables.database.complete_until().await?;
         *self.complete.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), until));
         Ok(until)
+    }
+
+    /// By whose clocks the city lives.
+    pub fn zone(&self) -> &TimeZone {
+        &self.inner.zone
     }
 
     pub async fn ping(&self) -> Result<()> {

@@ -1,6 +1,7 @@
 //! One port for all: gRPC (HTTP/2), gRPC-web (also HTTP/1.1) and files.
 
 use crate::{
+    dashboard,
     engine::Engine,
     entrance::{self, Peer},
     flight::Flight,
@@ -13,7 +14,7 @@ use anyhow::Context;
 use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::{
     Extension, Router,
-    middleware::{from_fn_with_state, map_response},
+    middleware::{from_fn, from_fn_with_state, map_response},
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -55,14 +56,15 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Every door, behind the entrance; only whether the service lives is told to anybody.
+/// Every door, behind the entrance; only whether the service lives is told to anybody, and what the dashboard looks like.
 pub fn router(engine: Arc<Engine>, authenticator: Arc<Authenticator>) -> anyhow::Result<Router> {
     let flight =
         FlightServiceServer::new(Flight::new(engine.clone())?).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let entrance = from_fn_with_state(authenticator, entrance::enter);
     // Inside of gRPC-web, which translates a refusal as it does an answer.
     let flight = tonic::service::Routes::new(flight).prepare().into_axum_router().layer(entrance.clone());
-    let pages = pages::guarded().layer(entrance).merge(pages::open());
+    let pages = pages::guarded().layer(entrance).merge(pages::open()).merge(dashboard::router());
+    let pages = pages.layer(from_fn(dashboard::front));
     Ok(pages
         .with_state(engine)
         .fallback_service(flight.layer(GrpcWebLayer::new()).layer(map_response(entrance::told))))

@@ -13,8 +13,10 @@
 pub mod access;
 mod caller;
 mod catalogue;
+mod city;
 mod copy;
 mod counted;
+mod dashboard;
 mod database;
 mod dialect;
 mod engine;

@@ -2,7 +2,7 @@
 
 use crate::{
     caller::{Caller, Door},
-    catalogue,
+    catalogue, city,
     engine::{Batches, Engine, Statement},
     export::{self, Asked, Format},
     identity::Identity,
@@ -35,6 +35,7 @@ type Reply = std::result::Result<Response, Problem>;
 pub fn guarded() -> Router<Arc<Engine>> {
     Router::new()
         .route("/", get(about))
+        .route("/city", get(city::city))
         .route("/export", get(download))
         .route("/export/{file}", get(download))
         .route("/datasets", get(datasets))

@@ -1,0 +1,3 @@
+export default function Corridor() {
+  return <h1>corridor</h1>;
+}

@@ -1,0 +1,3 @@
+export default function Traffic() {
+  return <h1>traffic</h1>;
+}

@@ -1,0 +1,3 @@
+export default function Utilities() {
+  return <h1>utilities</h1>;
+}
