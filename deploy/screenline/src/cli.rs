@@ -105,9 +105,9 @@ pub enum Command {
     Query(Box<QueryArgs>),
     /// Record what a broker delivers
     Record(Box<RecordArgs>),
-    /// Publish a recording or a bundled feed over MQTT
     /// Publish a made-up city over MQTT, with faults whose outcome is known
     Simulate(Box<SimulateArgs>),
+    /// Publish a recording or a bundled feed over MQTT
     Replay(Box<ReplayArgs>),
     /// Run a gateway that keeps its messages until the city has committed them
     Gateway(GatewayArgs),

@@ -329,6 +329,7 @@ fn start_screen(about: &crate::ready::Ready, feed: Option<&str>, data: &std::pat
         r#"
 Screenline is up. Replaying {feeds}.
 
+  Dashboard {dashboard}
   MQTT      {mqtt}
   Flight    {flight}
   Metrics   {metrics}
@@ -346,6 +347,7 @@ See it (pip install pyarrow):
 
 Ctrl-C stops everything in order and prints the final account.
 "#,
+        dashboard = known(&about.http),
         metrics = known(&about.metrics),
         database = known(&about.database),
         data = data.display(),
@@ -362,6 +364,7 @@ mod tests {
         let about = Ready {
             mqtt: Some("mqtt://127.0.0.1:1884".into()),
             flight: Some("grpc://127.0.0.1:8816".into()),
+            http: Some("http://127.0.0.1:8816".into()),
             ..Ready::default()
         };
         let screen = start_screen(&about, None, std::path::Path::new("/tmp/x"));
@@ -370,5 +373,6 @@ mod tests {
              -m '[{\"n\":\"hello:temperature\",\"u\":\"Cel\",\"v\":21.5}]'\n"
         ));
         assert!(screen.contains("fl.connect(\"grpc://127.0.0.1:8816\")"));
+        assert!(screen.contains("  Dashboard http://127.0.0.1:8816\n"));
     }
 }

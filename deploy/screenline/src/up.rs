@@ -43,6 +43,7 @@ pub async fn run(args: UpArgs, log: LogArgs, console: Console) -> anyhow::Result
     };
     let mut about = city.ready(metrics);
     info!(
+        dashboard = about.http,
         mqtt = about.mqtt,
         flight = about.flight,
         metrics = about.metrics,
