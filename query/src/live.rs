@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! batch, reading ──> feed ──> latest         the newest of each series, for dataset `latest`
-//!  since a moment      └────> tail, tail ..  endless answers, each with its own filters, eyes and place
+//!  and event,         └────> tail, tail ..  endless answers, each with its own filters, eyes and place
+//!  since a moment
 //! ```
 //! A place is a moment of the database: whoever comes back with it gets what was committed since, and nobody waits for
 //! somebody slower, who reads what was missed from the database.
@@ -12,17 +13,19 @@ mod news;
 mod tail;
 
 pub use latest::Last;
+pub use news::Facts;
 pub use tail::{Piece, Wanted, follow};
 
 use crate::{
     database::Database,
     error::{QueryError, Result},
     moment::Moment,
+    output,
     provider::Tables,
     series::{Dictionary, Series},
 };
 use datafusion::arrow::array::RecordBatch;
-use latest::{Latest, Readings, STORED};
+use latest::{Latest, Readings};
 use news::Chunks;
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -40,13 +43,15 @@ const KEPT_FOR: Duration = Duration::from_secs(300);
 const NEWS_AHEAD: usize = 32;
 /// Tails that read from the database at once.
 const CATCHING_UP: usize = 2;
-/// Readings of one look that are told to those who follow, at 40 bytes each. Of more they are told that there is more.
-const ROWS_MAX: usize = 200_000;
+/// What one look tells those who follow: 250,000 readings, or 80,000 passages. Of more they are told that there is more.
+const BYTES_MAX: usize = 8 << 20;
 
 #[derive(Debug)]
 pub struct Feed {
     state: tokio::sync::Mutex<State>,
-    events: broadcast::Sender<Arc<Event>>,
+    /// Those who follow readings, and those who follow passages: what nobody follows is not read.
+    readings: broadcast::Sender<Arc<Event>>,
+    passages: broadcast::Sender<Arc<Event>>,
     /// When the newest values were asked for.
     asked: Mutex<Option<Instant>>,
     /// Tails that read what they missed: each holds a connection while its client takes it.
@@ -72,19 +77,18 @@ enum Event {
 /// What came from one moment to another.
 #[derive(Debug)]
 struct News {
-    /// None: nobody looked before.
-    from: Option<Moment>,
+    from: Moment,
     to: Moment,
-    /// With the columns of `STORED`.
+    /// With what is read of its facts.
     rows: Vec<RecordBatch>,
 }
 
 impl Default for Feed {
     fn default() -> Self {
-        let (events, _) = broadcast::channel(NEWS_AHEAD);
         Self {
             state: tokio::sync::Mutex::default(),
-            events,
+            readings: broadcast::Sender::new(NEWS_AHEAD),
+            passages: broadcast::Sender::new(NEWS_AHEAD),
             asked: Mutex::default(),
             catching_up: Semaphore::new(CATCHING_UP),
         }
@@ -115,6 +119,7 @@ impl Feed {
     /// Joins those who follow, at the moment that is told; what comes after it is heard.
     async fn join(
         &self,
+        facts: Facts,
         database: &Database,
         names: &Series,
     ) -> Result<(Moment, broadcast::Receiver<Arc<Event>>)> {
@@ -124,7 +129,7 @@ impl Feed {
         }
         let moment =
             state.moment.clone().ok_or_else(|| QueryError::Internal("a feed without a moment".into()))?;
-        Ok((moment, self.events.subscribe()))
+        Ok((moment, self.followers(facts).subscribe()))
     }
 
     /// Tells what came since the last look, and takes it in. After an error everything begins anew.
@@ -138,7 +143,7 @@ impl Feed {
         let looked = self.try_look(state, database, names, with_latest).await;
         if let Err(error) = &looked {
             **state = State::default();
-            self.lose(error.clone());
+            self.lose(error);
         }
         looked
     }
@@ -157,50 +162,84 @@ impl Feed {
         let mut before = state.moment.clone();
         if before.as_ref().is_some_and(|before| before.server != now.server) {
             (before, state.latest) = (None, None);
-            self.lose(QueryError::Unavailable("the database was restarted".into()));
+            self.lose(&QueryError::Unavailable("the database was restarted".into()));
         }
         let loaded = match state.latest.is_none() && with_latest {
             true => Some(Latest::load(client, database, names).await?),
             false => None,
         };
         snapshot.finish().await?;
-        let (mut rows, mut count) = (Vec::new(), 0);
-        let mut chunks = before.as_ref().map(|before| Chunks::between(before, &now));
-        while let Some(chunks) = &mut chunks
-            && let Some(chunk) = chunks.next(database).await?
-        {
-            let mut reader = chunk.read(database, &STORED).await?;
-            while let Some(batch) = reader.next().await? {
-                // One that is loaded below has them already.
-                if let Some(latest) = &mut state.latest {
-                    latest.take(&Readings::of(&batch)?, names);
-                }
-                count += batch.num_rows();
-                if count <= ROWS_MAX && 0 < self.events.receiver_count() {
-                    rows.push(batch);
-                }
-            }
+        if let Some(before) = before {
+            // One that is loaded below has them already.
+            self.pass_on(Facts::Readings, &before, &now, database, state.latest.as_mut().zip(Some(names)))
+                .await?;
+            self.pass_on(Facts::Passages, &before, &now, database, None).await?;
         }
         if loaded.is_some() {
             state.latest = loaded;
         }
         state.looked = Some(began);
-        state.moment = Some(now.clone());
-        match count <= ROWS_MAX {
-            true => self.tell(Event::News(News { from: before, to: now, rows })),
-            false => self.lose(QueryError::Exhausted(format!(
-                "more than {ROWS_MAX} readings came at once: go on with `resume`"
-            ))),
-        }
+        state.moment = Some(now);
         Ok(())
     }
 
-    fn lose(&self, error: QueryError) {
-        self.tell(Event::Lost(error));
+    /// Reads what came from one moment to another, where anybody wants it: for the newest values and for those who follow.
+    async fn pass_on(
+        &self,
+        facts: Facts,
+        from: &Moment,
+        to: &Moment,
+        database: &Database,
+        mut latest: Option<(&mut Latest, &Series)>,
+    ) -> Result<()> {
+        let is_followed = self.is_followed(facts);
+        if !is_followed && latest.is_none() {
+            return Ok(());
+        }
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        let mut chunks = Chunks::between(facts, from, to);
+        while let Some(chunk) = chunks.next(database).await? {
+            let mut reader = chunk.read(database).await?;
+            while let Some(batch) = reader.next().await? {
+                if let Some((latest, names)) = &mut latest {
+                    latest.take(&Readings::of(&batch)?, names);
+                }
+                bytes += output::bytes(&batch);
+                if is_followed && bytes <= BYTES_MAX {
+                    rows.push(batch);
+                }
+            }
+        }
+        let event = match bytes <= BYTES_MAX {
+            true => Event::News(News { from: from.clone(), to: to.clone(), rows }),
+            false => {
+                let text = format!("more than {} MiB came at once: go on with `resume`", BYTES_MAX >> 20);
+                Event::Lost(QueryError::Exhausted(text))
+            }
+        };
+        self.tell(facts, event);
+        Ok(())
     }
 
-    fn tell(&self, event: Event) {
-        let _ = self.events.send(Arc::new(event)); // nobody may follow
+    fn lose(&self, error: &QueryError) {
+        for facts in Facts::ALL {
+            self.tell(facts, Event::Lost(error.clone()));
+        }
+    }
+
+    fn tell(&self, facts: Facts, event: Event) {
+        let _ = self.followers(facts).send(Arc::new(event)); // nobody may follow
+    }
+
+    fn followers(&self, facts: Facts) -> &broadcast::Sender<Arc<Event>> {
+        match facts {
+            Facts::Readings => &self.readings,
+            Facts::Passages => &self.passages,
+        }
+    }
+
+    fn is_followed(&self, facts: Facts) -> bool {
+        0 < self.followers(facts).receiver_count()
     }
 
     /// Looks, if anybody wants it; how long to rest then.
@@ -209,7 +248,7 @@ impl Feed {
         let is_asked = asked.is_some_and(|asked| asked.elapsed() < KEPT_FOR);
         let mut state = self.state.lock().await;
         // Whoever joins does it in the same order.
-        let is_followed = 0 < self.events.receiver_count();
+        let is_followed = Facts::ALL.into_iter().any(|facts| self.is_followed(facts));
         if !is_asked && !is_followed {
             *state = State::default();
             return LOOK_EVERY;

@@ -49,7 +49,7 @@ pub struct Ticket {
     pub width: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// Readings as they are committed, without an end.
+    /// Readings or passages as they are committed, without an end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<bool>,
     /// Where a live answer goes on: `resume` of the last message of an earlier one.

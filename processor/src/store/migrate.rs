@@ -38,7 +38,7 @@ struct Migration {
     timescale: &'static str,
 }
 
-const MIGRATIONS: [Migration; 9] = [
+const MIGRATIONS: [Migration; 10] = [
     Migration {
         number: 1,
         name: "street",
@@ -99,6 +99,13 @@ const MIGRATIONS: [Migration; 9] = [
         number: 9,
         name: "news",
         common: include_str!("../../../deploy/sql/0009_news.sql"),
+        plain: "",
+        timescale: "",
+    },
+    Migration {
+        number: 10,
+        name: "passages",
+        common: include_str!("../../../deploy/sql/0010_passages.sql"),
         plain: "",
         timescale: "",
     },

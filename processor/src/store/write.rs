@@ -239,7 +239,8 @@ impl Connection {
         let client = connect(url, "screenline-writer").await?;
         let claim = client
             .prepare(
-                "WITH claimed AS (INSERT INTO batch (id, times) VALUES ($1, $2::text::tstzmultirange)
+                "WITH claimed AS (INSERT INTO batch (id, times, event_times)
+                                  VALUES ($1, $2::text::tstzmultirange, $3::text::tstzmultirange)
                                   ON CONFLICT DO NOTHING RETURNING id)
                  SELECT EXISTS (SELECT FROM claimed), registry_version FROM city",
             )

@@ -1,4 +1,4 @@
-//! Answers without an end: readings as they are committed.
+//! Answers without an end: readings and passages as they are committed.
 
 use super::{
     AHEAD, Engine, Inner, Listed,
@@ -7,12 +7,10 @@ use super::{
 };
 use crate::{
     caller::Caller,
-    catalogue,
     error::{QueryError, Result},
-    live::{self, Piece, Wanted},
+    live::{self, Facts, Piece, Wanted},
     metrics::Measured,
     output,
-    tables::Dataset,
     ticket::{self, Ticket},
 };
 use datafusion::{
@@ -136,15 +134,13 @@ impl Inner {
         }
     }
 
-    /// Which readings a ticket is about, and what of them this caller sees.
+    /// What a ticket is about, and what of it this caller sees: as if it had an end.
     async fn wanted(&self, caller: &Caller, ticket: &Ticket) -> Result<Wanted> {
         let rules = self.policy.rules(&caller.identity.role)?.clone();
-        let Some(shown) = catalogue::shown(&rules).find(|shown| shown.name == ticket.dataset) else {
-            let known = catalogue::shown(&rules).map(|shown| shown.name);
-            return Err(QueryError::NotFound(catalogue::missing("dataset", &ticket.dataset, known)));
-        };
-        let Some(dataset) = Dataset::named(shown.name).filter(|dataset| dataset.name == "reading") else {
-            return Err(QueryError::Invalid(format!("{} is not told live: only reading is", shown.name)));
+        let frame = ticket.frame(&self.context(caller)?, &self.session(caller)?.source).await?;
+        let Some(facts) = Facts::named(&ticket.dataset) else {
+            let text = format!("{} is not told live: only reading and event are", ticket.dataset);
+            return Err(QueryError::Invalid(text));
         };
         let has_bounds =
             ticket.from.is_some() || ticket.to.is_some() || ticket.width.is_some() || ticket.limit.is_some();
@@ -153,21 +149,8 @@ impl Inner {
                         `resume`, on";
             return Err(QueryError::Invalid(text.into()));
         }
-        let mut places = Vec::new();
-        match &ticket.columns {
-            None => places.extend(0..shown.schema.fields().len()),
-            Some(wanted) => {
-                for name in wanted {
-                    let known = || shown.schema.fields().iter().map(|field| field.name().as_str());
-                    let place = shown
-                        .schema
-                        .index_of(name)
-                        .map_err(|_| QueryError::Invalid(catalogue::missing("column", name, known())))?;
-                    places.push(place);
-                }
-            }
-        }
-        let schema = Arc::new(shown.schema.project(&places)?);
+        let schema = frame.schema().inner().clone();
+        let dataset = facts.dataset()?;
         let columns = schema.fields().iter().filter_map(|field| dataset.column(field.name())).collect();
         let mut sensors = ticket.sensor.clone().map(HashSet::from_iter);
         if ticket.segment.is_some() || ticket.zone.is_some() {
@@ -179,7 +162,7 @@ impl Inner {
         }
         let metrics = ticket.metric.clone().map(HashSet::from_iter);
         let resume = ticket.resume.as_deref().map(str::parse).transpose()?;
-        Ok(Wanted { columns, schema, rules, sensors, metrics, resume })
+        Ok(Wanted { facts, columns, schema, rules, sensors, metrics, resume })
     }
 
     /// The sensors that are now where a ticket says.
@@ -197,5 +180,47 @@ impl Inner {
             names.extend(rows.column(0).as_string::<i32>().iter().flatten().map(str::to_owned));
         }
         Ok(names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{caller::Door, hostile, identity::Identity};
+
+    /// The columns that a role follows.
+    fn followed(engine: &Engine, role: &str, ticket: &str) -> Result<Vec<String>> {
+        let Caller { identity, .. } = hostile::caller();
+        let caller = Caller::new(Identity { role: role.into(), ..identity }, Door::Live);
+        let asked = caller.clone();
+        let ticket = Ticket::parse(ticket)?;
+        let wanted = engine.on_workers(&asked, async move |inner| inner.wanted(&caller, &ticket).await);
+        let wanted = engine.workers.0.as_ref().unwrap().block_on(wanted)?;
+        assert_eq!(wanted.columns.len(), wanted.schema.fields().len());
+        Ok(wanted.columns.iter().map(|column| column.name.to_owned()).collect())
+    }
+
+    #[test]
+    fn a_tail_shows_what_an_answer_with_an_end_shows() {
+        let engine = hostile::engine();
+        let passages = r#"{"dataset":"event","live":true}"#;
+        assert!(followed(&engine, "operator", passages).unwrap().contains(&"tags".to_owned()));
+        assert!(!followed(&engine, "planner", passages).unwrap().contains(&"tags".to_owned()));
+        let some = r#"{"dataset":"event","live":true,"sensor":["a"],"columns":["speed","time"]}"#;
+        assert_eq!(followed(&engine, "planner", some).unwrap(), ["speed", "time"]);
+        for (role, ticket, word) in [
+            ("public", passages, "no dataset"),
+            ("planner", r#"{"dataset":"event","live":true,"columns":["tags"]}"#, "no column"),
+            (
+                "planner",
+                r#"{"dataset":"event","live":true,"metric":["traffic.vehicle"]}"#,
+                "no column metric",
+            ),
+            ("planner", r#"{"dataset":"event","live":true,"limit":1}"#, "nor limit"),
+            ("planner", r#"{"dataset":"latest","live":true}"#, "only reading and event are"),
+        ] {
+            let error = followed(&engine, role, ticket).unwrap_err().to_string();
+            assert!(error.contains(word), "{role} {ticket}: {error}");
+        }
     }
 }

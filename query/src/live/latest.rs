@@ -1,13 +1,12 @@
 //! The newest reading of each series that counts, however long ago it was: read from rollups and readings once, then kept
 //! by what comes.
 
-use super::news;
+use super::news::{self, Facts};
 use crate::{
     database::Database,
     error::{QueryError, Result},
     segments::nanos,
     series::Series,
-    tables::{Kind, SERIES_ID, Stored},
 };
 use datafusion::arrow::{
     array::{Array, AsArray, RecordBatch},
@@ -22,19 +21,10 @@ use std::{
 };
 use tokio_postgres::Client;
 
-/// What is read of a reading.
-pub const STORED: [Stored; 5] = [
-    SERIES_ID,
-    Stored { name: "time", sql: "time", kind: Kind::Time },
-    Stored { name: "value", sql: "value", kind: Kind::Float },
-    Stored { name: "quality", sql: "quality", kind: Kind::Int32 },
-    Stored { name: "received_at", sql: "received_at", kind: Kind::Time },
-];
-
 const FIVE_MINUTES_NS: i64 = 300_000_000_000;
 const DAY_NS: i64 = 86_400_000_000_000;
 
-/// Rows of readings, with the columns of [`STORED`].
+/// Rows of readings: what is read of [`Facts::Readings`].
 pub struct Readings<'r> {
     pub ids: &'r [i32],
     times: &'r [i64],
@@ -102,7 +92,7 @@ impl Latest {
         latest.take_rolled(client).await?;
         latest.find_readings(database, names).await?;
         let pending = pending(client, names).await?;
-        let mut reader = news::read(database, &STORED, &pending, None).await?;
+        let mut reader = news::read(database, Facts::Readings, &pending, None).await?;
         while let Some(rows) = reader.next().await? {
             latest.take(&Readings::of(&rows)?, names);
         }
@@ -169,7 +159,7 @@ impl Latest {
             times.dedup();
             let Some(start) = day.checked_mul(DAY_NS) else { continue };
             let day = start..start + DAY_NS;
-            let mut reader = news::read(database, &STORED, from_ref(&day), Some(at(&times))).await?;
+            let mut reader = news::read(database, Facts::Readings, from_ref(&day), Some(at(&times))).await?;
             while let Some(rows) = reader.next().await? {
                 let readings = Readings::of(&rows)?;
                 for (at, id) in readings.ids.iter().enumerate() {
@@ -241,7 +231,7 @@ mod tests {
             Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.3))),
             times(),
         ];
-        RecordBatch::try_new(copy::schema(&STORED), columns).unwrap()
+        RecordBatch::try_new(copy::schema(&Facts::Readings.stored().unwrap()), columns).unwrap()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What came between two moments: the batches that ingest committed, and their readings.
+//! What came between two moments: the batches that ingest committed, and their readings or passages.
 
 use crate::{
     copy::Reader,
@@ -8,19 +8,27 @@ use crate::{
     pushdown,
     scan::Select,
     segments,
-    tables::{Dataset, Stored},
+    tables::{Column, Dataset, SERIES_ID, Stored},
 };
 use jiff::Timestamp;
 use std::ops::Range;
 
-/// Batches whose readings are read at once.
+/// Batches whose rows are read at once.
 const BATCHES: usize = 500;
 /// Ranges of time that one reading of the table names: more are joined over what lies between them.
 const RANGES_MAX: usize = 64;
 
-/// Readings of some transactions.
+/// What is told as it is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Facts {
+    Readings,
+    Passages,
+}
+
+/// Facts of some transactions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
+    facts: Facts,
     /// In order.
     xids: Vec<u64>,
     /// When the last of them began.
@@ -31,25 +39,58 @@ pub struct Chunk {
 
 /// What one moment sees and another does not, in the order of the transactions, some at a time: there may be a day of it.
 pub struct Chunks<'m> {
+    facts: Facts,
     from: &'m Moment,
     to: &'m Moment,
     /// The last that was told.
     after: u64,
 }
 
-/// Where `reading` is.
-pub fn readings() -> Result<&'static Dataset> {
-    Dataset::named("reading").ok_or_else(|| QueryError::Internal("no dataset of readings".into()))
+impl Facts {
+    pub const ALL: [Facts; 2] = [Facts::Readings, Facts::Passages];
+
+    /// Those of a dataset; none where it is not told live.
+    pub fn named(dataset: &str) -> Option<Facts> {
+        Self::ALL.into_iter().find(|facts| facts.name() == dataset)
+    }
+
+    /// Their dataset, and their table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Facts::Readings => "reading",
+            Facts::Passages => "event",
+        }
+    }
+
+    /// Where they are.
+    pub fn dataset(self) -> Result<&'static Dataset> {
+        let name = self.name();
+        Dataset::named(name).ok_or_else(|| QueryError::Internal(format!("no dataset {name}")))
+    }
+
+    /// All that is read of one, whoever follows, in this order.
+    pub fn stored(self) -> Result<Vec<Stored>> {
+        let columns = self.dataset()?.columns.iter().map(Column::stored);
+        Ok([SERIES_ID].into_iter().chain(columns.filter(|stored| *stored != SERIES_ID)).collect())
+    }
+
+    /// The column of `batch` that says where they lie.
+    fn times(self) -> &'static str {
+        match self {
+            Facts::Readings => "times",
+            Facts::Passages => "event_times",
+        }
+    }
 }
 
-/// Readings in these times, whoever stored them.
+/// Facts in these times, whoever stored them.
 pub fn within(times: Vec<Range<i64>>) -> Vec<Range<i64>> {
     joined(times, RANGES_MAX)
 }
 
 impl<'m> Chunks<'m> {
-    pub fn between(from: &'m Moment, to: &'m Moment) -> Self {
-        Self { from, to, after: 0 }
+    pub fn between(facts: Facts, from: &'m Moment, to: &'m Moment) -> Self {
+        Self { facts, from, to, after: 0 }
     }
 
     /// The next; none at the end.
@@ -59,12 +100,13 @@ impl<'m> Chunks<'m> {
     pub async fn next(&mut self, database: &Database) -> Result<Option<Chunk>> {
         let select = format!(
             "SELECT xid::text, at, lower(time), upper(time)
-             FROM (SELECT xid, at, times FROM batch
+             FROM (SELECT xid, at, {times} AS times FROM batch
                    WHERE pg_snapshot_xmin($1::text::pg_snapshot) <= xid AND $3::text::xid8 < xid
                      AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot)
-                     AND pg_visible_in_snapshot(xid, $2::text::pg_snapshot) AND times IS NOT NULL
+                     AND pg_visible_in_snapshot(xid, $2::text::pg_snapshot) AND {times} IS NOT NULL
                    ORDER BY xid LIMIT {BATCHES}) AS new, unnest(times) AS time
-             ORDER BY xid"
+             ORDER BY xid",
+            times = self.facts.times()
         );
         let client = database.client().await?;
         let after = self.after.to_string();
@@ -83,7 +125,7 @@ impl<'m> Chunks<'m> {
         }
         let (Some(at), Some(last)) = (at, xids.last()) else { return Ok(None) };
         self.after = *last;
-        Ok(Some(Chunk { xids, at, times: joined(times, RANGES_MAX) }))
+        Ok(Some(Chunk { facts: self.facts, xids, at, times: joined(times, RANGES_MAX) }))
     }
 }
 
@@ -92,11 +134,11 @@ impl Chunk {
     ///
     /// # Errors
     /// The database cannot be read.
-    pub async fn read(&self, database: &Database, stored: &[Stored]) -> Result<Reader> {
+    pub async fn read(&self, database: &Database) -> Result<Reader> {
         // As rows keep them: without the epoch, which 4 billion transactions make.
         let xids: Vec<String> = self.xids.iter().map(|xid| (xid & u64::from(u32::MAX)).to_string()).collect();
         let stored_by = format!("xmin = ANY ('{{{}}}'::xid[])", xids.join(","));
-        read(database, stored, &self.times, Some(stored_by)).await
+        read(database, self.facts, &self.times, Some(stored_by)).await
     }
 
     /// The place behind it, on the way to a moment.
@@ -105,24 +147,24 @@ impl Chunk {
     }
 }
 
-/// Begins to read readings of some times that fulfil a condition of ours.
+/// Begins to read facts of some times that fulfil a condition of ours.
 ///
 /// # Errors
 /// The database cannot be read.
 pub async fn read(
     database: &Database,
-    stored: &[Stored],
+    facts: Facts,
     times: &[Range<i64>],
     condition: Option<String>,
 ) -> Result<Reader> {
-    let dataset = readings()?;
+    let (dataset, stored) = (facts.dataset()?, facts.stored()?);
     let within: Vec<String> = times.iter().map(|times| pushdown::within(dataset, times)).collect();
     let within = if within.is_empty() { "false".into() } else { format!("({})", within.join(" OR ")) };
     let conditions = condition.into_iter().chain(dataset.only.map(str::to_owned)).chain([within]).collect();
     let expressions: Vec<&str> = stored.iter().map(|stored| stored.sql).collect();
     let (expressions, from) = (expressions.join(", "), dataset.from);
     let select = Select { expressions, from, conditions, order: Vec::new(), limit: None };
-    Ok(Reader::new(database.copy(&select.sql()).await?, stored))
+    Ok(Reader::new(database.copy(&select.sql()).await?, &stored))
 }
 
 /// At most so many ranges that hold the others: those that are nearest to each other become one.
@@ -151,6 +193,16 @@ fn joined(mut ranges: Vec<Range<i64>>, most: usize) -> Vec<Range<i64>> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn all_that_is_seen_of_facts_is_read_of_them() {
+        for facts in Facts::ALL {
+            assert_eq!(Facts::named(facts.name()), Some(facts));
+            let stored = facts.stored().unwrap();
+            assert!(facts.dataset().unwrap().columns.iter().all(|column| stored.contains(&column.stored())));
+        }
+        assert_eq!(Facts::named("sensor"), None);
+    }
 
     proptest! {
         #[test]

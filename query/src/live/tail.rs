@@ -1,9 +1,8 @@
-//! One endless answer: readings as they are committed, for one pair of eyes, from a place on.
+//! One endless answer: readings or passages as they are committed, for one pair of eyes, from a place on.
 
 use super::{
     Event, Moment,
-    latest::STORED,
-    news::{self, Chunks},
+    news::{Chunks, Facts},
 };
 use crate::{
     engine,
@@ -50,9 +49,10 @@ pub struct Piece {
     pub place: Moment,
 }
 
-/// Which readings somebody follows.
+/// Which readings or passages somebody follows.
 #[derive(Debug)]
 pub struct Wanted {
+    pub facts: Facts,
     pub columns: Vec<&'static Column>,
     pub schema: SchemaRef,
     pub rules: Arc<Rules>,
@@ -83,18 +83,18 @@ pub async fn follow(tables: &Tables, wanted: Wanted, to: mpsc::Sender<Piece>, st
     let client = tables.database.client().await?;
     let names = tables.dictionary.refresh(&client).await?;
     if let Some(place) = &wanted.resume {
-        check(&client, place).await?;
+        check(&client, place, wanted.facts).await?;
     }
     drop(client);
-    let dataset = news::readings()?;
+    let (dataset, read) = (wanted.facts.dataset()?, wanted.facts.stored()?);
     let presentation =
         Presentation::new(dataset, &wanted.columns, wanted.schema.clone(), &wanted.rules, false);
-    let place = |name: &str| STORED.iter().position(|stored| stored.name == name);
-    let places = presentation.stored().iter().filter_map(|stored| place(stored.name)).collect();
+    let place = |wanted| read.iter().position(|stored| stored == wanted);
+    let places = presentation.stored().iter().filter_map(place).collect();
     let mut place = wanted.resume.clone();
     let mut tail = Tail { tables, wanted, presentation, places, names, known: HashMap::new(), to, stall };
     loop {
-        let (now, mut events) = tables.feed.join(&tables.database, &tail.names).await?;
+        let (now, mut events) = tables.feed.join(tail.wanted.facts, &tables.database, &tail.names).await?;
         match place {
             Some(from) => {
                 let _turn = tables.feed.catching_up.acquire().await;
@@ -112,7 +112,7 @@ pub async fn follow(tables: &Tables, wanted: Wanted, to: mpsc::Sender<Piece>, st
 }
 
 /// A place that everything after can still be told from.
-async fn check(client: &Client, place: &Moment) -> Result<()> {
+async fn check(client: &Client, place: &Moment, facts: Facts) -> Result<()> {
     let now = Moment::of(client).await?;
     if place.lineage != now.lineage || now.ahead() < place.ahead() {
         return Err(QueryError::Invalid(
@@ -127,9 +127,10 @@ async fn check(client: &Client, place: &Moment) -> Result<()> {
         None => Ok(()),
         Some(row) => Err(QueryError::Invalid(format!(
             "`resume` is of {}, and what was committed is told from {} on: begin anew without it, and read what is missing \
-             from dataset reading by `from` and `to`",
+             from dataset {} by `from` and `to`",
             place.at,
-            row.try_get::<_, Timestamp>(0)?
+            row.try_get::<_, Timestamp>(0)?,
+            facts.name()
         ))),
     }
 }
@@ -153,7 +154,7 @@ impl Tail<'_> {
                 Event::News(news) => news,
                 Event::Lost(error) => return Err(error.clone()),
             };
-            if news.from.as_ref() != Some(&place) {
+            if news.from != place {
                 return Ok(place); // nobody looked for a while: what came then is read from the database
             }
             let mut held = None;
@@ -171,9 +172,9 @@ impl Tail<'_> {
     /// Sends what came between two moments.
     async fn catch_up(&mut self, from: &Moment, to: &Moment) -> Result<()> {
         let (mut place, mut held, mut told) = (from.clone(), None, Instant::now());
-        let mut chunks = Chunks::between(from, to);
+        let mut chunks = Chunks::between(self.wanted.facts, from, to);
         while let Some(chunk) = chunks.next(&self.tables.database).await? {
-            let mut reader = chunk.read(&self.tables.database, &STORED).await?;
+            let mut reader = chunk.read(&self.tables.database).await?;
             while let Some(rows) = reader.next().await? {
                 self.pass(&rows, &mut held, &place).await?;
             }
@@ -218,7 +219,7 @@ impl Tail<'_> {
             Ok(seen) => Ok((0 < seen.num_rows()).then_some(seen)),
             Err(Unseen::Failed(error)) => Err(error),
             Err(Unseen::Unknown(id)) => {
-                Err(QueryError::Internal(format!("a reading of series {id}, which table `series` lacks")))
+                Err(QueryError::Internal(format!("a row of series {id}, which table `series` lacks")))
             }
         }
     }

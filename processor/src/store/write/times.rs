@@ -1,10 +1,10 @@
-//! Where the readings of a batch lie.
+//! Where the readings, or the events, of a batch lie.
 
 use crate::model::Time;
 
 /// Ranges that are kept of one batch: late ones come from many days.
 const RANGES_MAX: usize = 64;
-/// So far apart two readings are in two ranges; further where these would be too many.
+/// So far apart two of them are in two ranges; further where these would be too many.
 const APART_MICROS: i64 = 10_000_000;
 
 /// Some times in order as PostgreSQL's `tstzmultirange`; `None` where there are none.

@@ -66,7 +66,9 @@ impl Transaction<'_> {
         faults::point("writer.begun").await?;
         // Waits for a half-dead earlier attempt to end, one way or the other.
         let times = times::ranges(readings.fresh.iter().map(|reading| reading.time));
-        let claim = client.query_one(&self.connection.claim, &[&self.batch.id.0, &times]).await?;
+        let event_times = times::ranges(events.fresh.iter().map(|event| event.time));
+        let claim =
+            client.query_one(&self.connection.claim, &[&self.batch.id.0, &times, &event_times]).await?;
         let (claimed, registry_version): (bool, i64) = (claim.get(0), claim.get(1));
         if !claimed && !faults::planted(Bug::BlindRetry) {
             client.batch_execute("ROLLBACK").await?;
