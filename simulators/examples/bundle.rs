@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use jiff::{SignedDuration, Timestamp};
 use simulators::recording::lines::{Head, VERSION, Writer};
 use simulators::recording::{Message, PayloadTime, TimeForm};
@@ -15,9 +15,23 @@ use simulators::recording::{Message, PayloadTime, TimeForm};
 /// Second 0 of the traffic simulation.
 const SUMO_START: &str = "2024-05-14T05:00:00Z";
 
+/// Metres of a degree of longitude and of latitude where the grid lies.
+const DEGREE_M: (f64, f64) = (55_390.0, 110_574.0);
+
+const SEGMENT_COLUMNS: &str =
+    "id,direction,from_node,to_node,length_m,speed_limit_kmh,lanes,from_lon,from_lat,to_lon,to_lat\n";
 const SENSOR_COLUMNS: &str = "id,kind,owner,lon,lat,segment,direction,lane,offset_m,zone,role,privacy\n";
 const SERIES_COLUMNS: &str =
     "sensor,metric,unit,kind,interval_s,modulus,resolution,min,max,max_rate,max_gap_s\n";
+
+/// A stretch of the grid.
+struct Segment {
+    direction: String,
+    length_m: String,
+    limit_kmh: f64,
+    /// One in each lane: its metres along the segment, longitude and latitude.
+    detectors: Vec<[f64; 3]>,
+}
 
 fn main() -> anyhow::Result<()> {
     let folder = std::env::args_os().nth(1).map(PathBuf::from).context("usage: bundle FOLDER")?;
@@ -27,8 +41,7 @@ fn main() -> anyhow::Result<()> {
 
 fn sumo_grid(source: &Path) -> anyhow::Result<()> {
     let (mut sensors, mut series) = (SENSOR_COLUMNS.to_owned(), SERIES_COLUMNS.to_owned());
-    // By segment: direction, length in metres, speed limit in km/h, and the lanes that have a detector.
-    let mut segments: BTreeMap<String, (String, String, f64, usize)> = BTreeMap::new();
+    let mut segments: BTreeMap<String, Segment> = BTreeMap::new();
     let detectors = fs::read_to_string(source.join("detectors.csv")).context("read detectors.csv")?;
     for row in csv::Reader::from_reader(detectors.as_bytes()).records() {
         let row = row?;
@@ -37,8 +50,14 @@ fn sumo_grid(source: &Path) -> anyhow::Result<()> {
         let limit_kmh = (row[6].parse::<f64>()? * 3.6).round();
         segments
             .entry(segment.to_owned())
-            .or_insert_with(|| (direction.to_owned(), row[4].to_owned(), limit_kmh, 0))
-            .3 += 1;
+            .or_insert_with(|| Segment {
+                direction: direction.to_owned(),
+                length_m: row[4].to_owned(),
+                limit_kmh,
+                detectors: Vec::new(),
+            })
+            .detectors
+            .push([offset.parse()?, lon.parse()?, lat.parse()?]);
         writeln!(
             sensors,
             "{id},loop,traffic,{lon},{lat},{segment},{direction},{lane},{offset},,detector,public"
@@ -94,9 +113,21 @@ fn sumo_grid(source: &Path) -> anyhow::Result<()> {
     messages.sort_by_key(|message| message.t);
 
     let times = vec![rfc3339("city/traffic/+/passage", "/entered"), senml("city/senml/+")];
-    let mut places = "id,direction,length_m,speed_limit_kmh,lanes\n".to_owned();
-    for (id, (direction, length, limit_kmh, lanes)) in segments {
-        writeln!(places, "{id},{direction},{length},{limit_kmh},{lanes}")?;
+    let mut places = SEGMENT_COLUMNS.to_owned();
+    for (id, segment) in segments {
+        let Segment { direction, length_m, limit_kmh, detectors } = &segment;
+        // A0A1 leads from the node A0 to A1.
+        let (from, to) = id.split_at(2);
+        let [begin, end] = segment.ends()?;
+        writeln!(
+            places,
+            "{id},{direction},{from},{to},{length_m},{limit_kmh},{},{:.6},{:.6},{:.6},{:.6}",
+            detectors.len(),
+            begin.0,
+            begin.1,
+            end.0,
+            end.1
+        )?;
     }
     bundle(
         "sumo-grid",
@@ -105,6 +136,29 @@ fn sumo_grid(source: &Path) -> anyhow::Result<()> {
         &messages,
         [("segments", &places), ("sensors", &sensors), ("series", &series)],
     )
+}
+
+impl Segment {
+    /// Where it begins and ends, in degrees. There is no net, but each detector stands so many metres along the segment,
+    /// which is straight; between its lanes the segment is drawn.
+    fn ends(&self) -> anyhow::Result<[(f64, f64); 2]> {
+        let (east, north) = match &*self.direction {
+            "NB" => (0.0, 1.0),
+            "EB" => (1.0, 0.0),
+            "SB" => (0.0, -1.0),
+            "WB" => (-1.0, 0.0),
+            other => bail!("direction {other:?}"),
+        };
+        let mean = |at: usize| {
+            self.detectors.iter().map(|detector| detector[at]).sum::<f64>() / self.detectors.len() as f64
+        };
+        let (offset_m, lon, lat) = (mean(0), mean(1), mean(2));
+        let place = |along_m: f64| {
+            let m = along_m - offset_m;
+            (lon + east * m / DEGREE_M.0, lat + north * m / DEGREE_M.1)
+        };
+        Ok([place(0.0), place(self.length_m.parse()?)])
+    }
 }
 
 fn wntr_net3(source: &Path) -> anyhow::Result<()> {

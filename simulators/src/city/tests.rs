@@ -199,21 +199,52 @@ fn a_seed_is_the_same_city_everywhere() {
 #[test]
 fn a_registry_has_every_sensor_and_series_once() {
     let city = city(200);
-    let files = registry::files(&city, |sensor, metric| {
-        Some(crate::speech::Stored {
-            sensor: city.id(sensor),
-            metric: metric.to_owned(),
-            time_us: 0,
-            event_id: None,
-            value: 0.0,
-            unit: "1".to_owned(),
-            interval_s: 0,
-        })
-    });
+    let files = registry::files(&city, |sensor, metric| Some(stored(&city, sensor, metric)));
     let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
     assert_eq!(names, ["zones.csv", "segments.csv", "sensors.csv", "series.csv"]);
     assert_eq!(files[2].text.lines().count(), 201);
     let series: usize = (0..200).map(|sensor| series::of(city.role(sensor)).len()).sum();
     assert_eq!(files[3].text.lines().count(), 1 + series);
     assert!(files[1].text.contains("sim7_00001-EB0-1,EB,sim7_00001-EB0,sim7_00001-EB1,500,100,97.2,2,"));
+}
+
+#[test]
+fn a_detector_stands_on_its_segment_and_inside_its_district() {
+    let city = city(250);
+    let files = registry::files(&city, |sensor, metric| Some(stored(&city, sensor, metric)));
+    let rows = |at: usize| -> Vec<csv::StringRecord> {
+        csv::Reader::from_reader(files[at].text.as_bytes()).records().collect::<Result<_, _>>().unwrap()
+    };
+    let number = |text: &str| text.parse::<f64>().unwrap();
+    let ends: BTreeMap<String, [f64; 4]> =
+        rows(1).iter().map(|row| (row[0].to_owned(), [9, 10, 11, 12].map(|at| number(&row[at])))).collect();
+    let areas: BTreeMap<String, serde_json::Value> =
+        rows(0).iter().map(|row| (row[0].to_owned(), serde_json::from_str(&row[3]).unwrap())).collect();
+    let mut detectors = 0;
+    for row in rows(2) {
+        let (lon, lat) = (number(&row[3]), number(&row[4]));
+        let corner = |at: usize| areas[&row[9]]["coordinates"][0][at].clone();
+        let inside = |at: usize, place: f64| {
+            corner(0)[at].as_f64().unwrap() < place && place < corner(2)[at].as_f64().unwrap()
+        };
+        assert!(inside(0, lon) && inside(1, lat), "{row:?}");
+        let Some([from_lon, from_lat, to_lon, to_lat]) = ends.get(&row[5]) else { continue };
+        let part = number(&row[8]) / road::SEGMENT_M;
+        assert!((from_lon + part * (to_lon - from_lon) - lon).abs() < 2e-6, "{row:?}");
+        assert!((from_lat + part * (to_lat - from_lat) - lat).abs() < 2e-6, "{row:?}");
+        detectors += 1;
+    }
+    assert!(50 < detectors);
+}
+
+fn stored(city: &City, sensor: u32, metric: &str) -> crate::speech::Stored {
+    crate::speech::Stored {
+        sensor: city.id(sensor),
+        metric: metric.to_owned(),
+        time_us: 0,
+        event_id: None,
+        value: 0.0,
+        unit: "1".to_owned(),
+        interval_s: 0,
+    }
 }

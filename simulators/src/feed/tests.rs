@@ -148,3 +148,20 @@ fn sumo_grid_has_its_48_detectors_in_the_registry() {
         assert_eq!([0, 3, 4, 5, 6, 7, 8].map(|column| &sensor[column]), expected);
     }
 }
+
+#[test]
+fn sumo_grid_has_its_detectors_beside_the_lines_of_their_segments() {
+    let feed = Feed::named("sumo-grid").unwrap();
+    let number = |text: &str| text.parse::<f64>().unwrap();
+    let segments: BTreeMap<String, csv::StringRecord> =
+        rows(feed.places_csv).into_iter().map(|row| (row[0].to_owned(), row)).collect();
+    for sensor in rows(feed.sensors_csv) {
+        let segment = &segments[&sensor[5]];
+        let part = number(&sensor[8]) / number(&segment[4]);
+        for (place, from, to) in [(3, 7, 9), (4, 8, 10)] {
+            let line = number(&segment[from]) + part * (number(&segment[to]) - number(&segment[from]));
+            // Half a lane, in degrees.
+            assert!((line - number(&sensor[place])).abs() < 3e-5, "{sensor:?}");
+        }
+    }
+}
