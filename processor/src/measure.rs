@@ -4,7 +4,8 @@
 //! - [`steps`]: buckets in a row, of any width or of whole local days
 //! - [`settle`]: buckets of any width from stored states, their borders settled with their neighbours
 //! - [`traffic`]: volume, speeds, density, peak hour, annual averages, level of service, queues, incidents
-//! - [`road`]: stations on segments, what they say together, bottlenecks and the queues behind them
+//! - [`station`]: the detectors across a road at one place, and what they say together
+//! - [`road`]: stations on segments, what a segment did, bottlenecks and the queues behind them
 //! - [`sensor`]: what a single detector says, and what a meter counts
 //! - [`utility`]: registers, demand, power factor, night flow, water balance, gas
 //! - [`zone`]: the balance and the nights of a zone of meters
@@ -22,6 +23,7 @@ pub mod network;
 pub mod road;
 pub mod sensor;
 pub mod settle;
+pub mod station;
 pub mod steps;
 pub mod traffic;
 pub mod utility;

@@ -5,19 +5,17 @@ mod incidents;
 mod queues;
 mod segments;
 
-use std::{collections::HashMap, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::ensure;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use processor::{
-    measure::{
-        Settled, Steps, Width,
-        history::{self, CELLS_MAX},
-        network::{self, Roads},
-        road::{self, Measured, Pair, Station},
-    },
-    model::{Series, SeriesId},
+use processor::measure::{
+    Steps, Width,
+    history::{self, CELLS_MAX},
+    network::{self, Roads},
+    road::{self, Pair},
+    station::{Measured, Station},
 };
 
 use self::{
@@ -89,7 +87,7 @@ impl Network {
         keep: impl Fn(&Station, &Steps) -> bool,
     ) -> anyhow::Result<Network> {
         let period = args.period.of(zone, Timestamp::now())?;
-        let mut roads = network::roads(client, registry, &period).await?;
+        let mut roads = network::roads(client, registry, &period).await?.without_passages();
         for id in &args.segments {
             ensure!(
                 roads.segments.contains_key(id),
@@ -124,18 +122,7 @@ impl Network {
         let Network { roads, steps } = self;
         let mut measured = Vec::with_capacity(roads.stations.len());
         for some in roads.stations.chunks((CELLS_MAX / steps.len().max(1) / SERIES_EACH).max(1)) {
-            let series: Vec<Series> = some.iter().flat_map(Station::series).cloned().collect();
-            let mut settled: HashMap<SeriesId, Vec<Settled>> = HashMap::new();
-            let take = |at: usize, buckets| drop(settled.insert(series[at].id, buckets));
-            history::read(client, registry, &series, &steps, take).await?;
-            for station in some {
-                let at = |bucket: usize| station.measured(|series| settled.get(&series.id)?.get(bucket));
-                let mut of_station: Vec<Measured> = (0..steps.len()).map(at).collect();
-                let free =
-                    roads.segments.get(&station.segment).and_then(|segment| segment.free_flow_speed_kmh);
-                road::single_loops(&mut of_station, station.counts.len(), free);
-                measured.push(of_station);
-            }
+            measured.extend(history::stations(client, registry, &roads.segments, some, &steps).await?);
             console.status(&format!("{} of {} stations", measured.len(), roads.stations.len()));
         }
         console.end_status();

@@ -1,14 +1,19 @@
 //! What the tables know of some series, as buckets of any width.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
     sync::RwLock,
 };
 
 use tokio_postgres::Client;
 
-use super::{Settled, Steps, settle};
+use super::{
+    Settled, Steps,
+    road::Segment,
+    settle,
+    station::{self, Measured, Station},
+};
 use crate::{
     aggregate::{self, Entry, Rollup},
     model::{Level, Series, SeriesId, State, Time, bucket::FIVE_MINUTES, bucket::HOUR},
@@ -43,6 +48,35 @@ pub async fn read(
         settled.into_iter().enumerate().for_each(|(at, buckets)| take(chunk * at_once + at, buckets));
     }
     Ok(())
+}
+
+/// What some stations measured in buckets, all of them at once: of each station, in order. Where a station measures no
+/// speed, it is estimated from these buckets, on its segment.
+///
+/// # Errors
+/// The database cannot be read.
+pub async fn stations(
+    client: &Client,
+    registry: &RwLock<Registry>,
+    segments: &BTreeMap<String, Segment>,
+    stations: &[Station],
+    steps: &Steps,
+) -> Result<Vec<Vec<Measured>>, StoreError> {
+    let mut series: Vec<Series> = stations.iter().flat_map(Station::series).cloned().collect();
+    // One that moved is of each of its places.
+    series.sort_unstable_by_key(|series| series.id);
+    series.dedup_by_key(|series| series.id);
+    let mut settled: HashMap<SeriesId, Vec<Settled>> = HashMap::new();
+    let take = |at: usize, buckets| drop(settled.insert(series[at].id, buckets));
+    read(client, registry, &series, steps, take).await?;
+    let measured = |station: &Station| {
+        let at = |bucket: usize| station.measured(|series| settled.get(&series.id)?.get(bucket));
+        let mut measured: Vec<Measured> = (0..steps.len()).map(at).collect();
+        let free = segments.get(&station.segment).and_then(|segment| segment.free_flow_speed_kmh);
+        station::single_loops(&mut measured, station.counts.len(), free);
+        measured
+    };
+    Ok(stations.iter().map(measured).collect())
 }
 
 /// How many buckets, and states that they are made of, are held for one of these series; at least one.

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use tokio_postgres::{Client, Row};
 
 use super::{
-    road::{Mounted, Segment, Station},
+    road::Segment,
     sensor::{Detector, Usage},
+    station::{Mounted, Station},
     zone::{Meter, Role},
 };
 use crate::{
@@ -23,6 +24,21 @@ pub struct Roads {
     pub segments: BTreeMap<String, Segment>,
     /// By segment, direction and offset.
     pub stations: Vec<Station>,
+}
+
+impl Roads {
+    /// Without passages beside what is counted: those who ask for no speeds of single vehicles need not read them.
+    #[must_use]
+    pub fn without_passages(mut self) -> Roads {
+        self.stations.iter_mut().for_each(|station| station.passages.clear());
+        self
+    }
+
+    /// Of each station the speed that queues are measured by, in km/h.
+    pub fn reference_speeds(&self) -> Vec<Option<f64>> {
+        let of = |station: &Station| self.segments.get(&station.segment)?.reference_speed();
+        self.stations.iter().map(of).collect()
+    }
 }
 
 /// A sensor of traffic at its place, for as long as it was there.
@@ -73,7 +89,7 @@ pub async fn detectors(
         standing(client, registry, period, only).await?
     {
         for (direction, series) in by_direction(direction, series) {
-            let passages = part(&series, "traffic.vehicle", &|kind| kind == Kind::Event);
+            let passages = passages(&series);
             let [counts, speeds, occupancies] = parts(&series);
             let (sensor, segment, valid) = (sensor.clone(), segment.clone(), valid.clone());
             let detector =
@@ -158,10 +174,14 @@ fn stations(standing: impl Iterator<Item = Standing>) -> Vec<Station> {
     for Standing { segment, direction, offset_m, lane, sensor, valid, series } in standing {
         let Some(segment) = segment else { continue };
         for (direction, series) in by_direction(direction, series) {
-            let [counts, speeds, occupancies] = parts(&series).map(|series| {
-                let mounted = series.into_iter().map(|series| Mounted { series, valid: valid.clone() });
-                mounted.collect::<Vec<_>>()
-            });
+            let mount = |series: Vec<Series>| -> Vec<Mounted> {
+                series.into_iter().map(|series| Mounted { series, valid: valid.clone() }).collect()
+            };
+            let [counts, speeds, occupancies] = parts(&series).map(mount);
+            let passages = mount(passages(&series));
+            if [&counts, &speeds, &occupancies, &passages].iter().all(|part| part.is_empty()) {
+                continue;
+            }
             let beside = |(known, at, lanes): &&mut (Station, Option<f64>, Lanes)| {
                 // Who takes the place of another stands in the same lane, but later.
                 let meets = |other: &Range<Time>| other.start < valid.end && valid.start < other.end;
@@ -181,12 +201,20 @@ fn stations(standing: impl Iterator<Item = Standing>) -> Vec<Station> {
                 known.counts.extend(counts);
                 known.speeds.extend(speeds);
                 known.occupancies.extend(occupancies);
+                known.passages.extend(passages);
                 lanes.extend(lane.map(|lane| (lane, valid.clone())));
             } else {
                 let (segment, sensors) = (segment.clone(), vec![sensor.clone()]);
-                let offset = offset_m.unwrap_or(0.0);
-                let station =
-                    Station { segment, direction, offset_m: offset, sensors, counts, speeds, occupancies };
+                let station = Station {
+                    segment,
+                    direction,
+                    offset_m: offset_m.unwrap_or(0.0),
+                    sensors,
+                    counts,
+                    speeds,
+                    occupancies,
+                    passages,
+                };
                 let lanes = lane.map(|lane| (lane, valid.clone())).into_iter().collect();
                 stations.push((station, offset_m, lanes));
             }
@@ -222,7 +250,7 @@ fn parts(series: &[(String, Series)]) -> [Vec<Series>; 3] {
     let of = |name: &str, fits: &dyn Fn(Kind) -> bool| part(series, name, fits);
     let mut counts = of("traffic.volume", &|kind| matches!(kind, Kind::Total | Kind::Delta));
     if counts.is_empty() {
-        counts = of("traffic.vehicle", &|kind| kind == Kind::Event);
+        counts = passages(series);
     }
     let speeds = of("traffic.speed", &|kind| kind != Kind::Event);
     // Those that are weighted by what is counted; where there are none, as from probes, all of them.
@@ -230,6 +258,10 @@ fn parts(series: &[(String, Series)]) -> [Vec<Series>; 3] {
     let paired: Vec<Series> = speeds.iter().filter(paired).cloned().collect();
     let speeds = if paired.is_empty() { speeds } else { paired };
     [counts, speeds, of("traffic.occupancy", &|kind| kind != Kind::Event)]
+}
+
+fn passages(series: &[(String, Series)]) -> Vec<Series> {
+    part(series, "traffic.vehicle", &|kind| kind == Kind::Event)
 }
 
 /// The series of a name, or of the names that it begins.
@@ -409,11 +441,15 @@ mod tests {
             at("l1", Some(501.0), Some(1), &volume),
             at("again", Some(501.0), Some(1), &volume),
             at("later", Some(900.0), None, &volume),
+            at("mute", Some(950.0), None, &["traffic.weather"]),
             at("x", None, None, &volume),
             at("y", None, None, &volume),
             at("both", Some(990.0), None, &["traffic.volume.dir1", "traffic.volume.dir2"]),
         ];
-        let names: Vec<String> = stations(standing.into_iter()).iter().map(Station::name).collect();
+        let stations = stations(standing.into_iter());
+        let names: Vec<String> = stations.iter().map(Station::name).collect();
         assert_eq!(names, ["x", "y", "l0+l1", "again", "later", "both", "both"]);
+        let lanes = |micros: i64| stations[2].lanes_at(Time::from_micros(micros));
+        assert_eq!((lanes(0), lanes(1)), (2, 0), "nobody stands there any more");
     }
 }

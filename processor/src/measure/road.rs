@@ -6,10 +6,11 @@ use std::{
 };
 
 use super::{
-    Settled,
+    Width,
+    station::{Measured, Station},
     traffic::{self, California, Edition, Incident, QueueRule, Travel},
 };
-use crate::model::{Kind, Series, Time};
+use crate::model::bucket::FIVE_MINUTES;
 
 /// A stretch of road, as the registry says.
 #[derive(Clone, PartialEq, Default, Debug)]
@@ -40,135 +41,6 @@ impl Segment {
     }
 }
 
-/// A series of a detector, for as long as it was at its place.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Mounted {
-    pub series: Series,
-    pub valid: Range<Time>,
-}
-
-/// The detectors across a road at one place.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Station {
-    pub segment: String,
-    pub direction: Option<String>,
-    /// Metres from the begin of the segment.
-    pub offset_m: f64,
-    pub sensors: Vec<String>,
-    /// Of each lane: passages, or vehicles of intervals.
-    pub counts: Vec<Mounted>,
-    /// Mean speeds of intervals.
-    pub speeds: Vec<Mounted>,
-    /// Percent.
-    pub occupancies: Vec<Mounted>,
-}
-
-impl Station {
-    /// A name for people.
-    pub fn name(&self) -> String {
-        self.sensors.join("+")
-    }
-
-    /// Every series that it is made of.
-    pub fn series(&self) -> impl Iterator<Item = &Series> {
-        self.counts.iter().chain(&self.speeds).chain(&self.occupancies).map(|mounted| &mounted.series)
-    }
-
-    /// What it measured in one bucket; `of` gives the bucket of a series. A series that was elsewhere then has no part in it.
-    pub fn measured<'s>(&self, of: impl Fn(&Series) -> Option<&'s Settled>) -> Measured {
-        let of = |mounted: &Mounted| {
-            let settled = of(&mounted.series)?;
-            let is_there = mounted.valid.contains(&settled.span.start);
-            is_there.then_some((settled, mounted.series.kind))
-        };
-        let there = |mounted: &[Mounted]| mounted.iter().filter_map(&of).collect::<Vec<_>>();
-        Measured::of(&there(&self.counts), &there(&self.speeds), &there(&self.occupancies))
-    }
-}
-
-/// What a station measured in a bucket; nothing of a lane that was silent.
-#[derive(Clone, Copy, PartialEq, Default, Debug)]
-pub struct Measured {
-    pub volume: Option<f64>,
-    /// Vehicles an hour.
-    pub flow: Option<f64>,
-    /// Of passages with classes.
-    pub passenger_cars: Option<f64>,
-    /// Space-mean, km/h.
-    pub speed: Option<f64>,
-    /// Percent.
-    pub occupancy: Option<f64>,
-    /// From 0 to 1, where anything says it.
-    pub coverage: Option<f64>,
-    /// `speed` follows from flow and occupancy: see [`single_loops`].
-    pub is_estimated: bool,
-}
-
-/// A bucket of a series, and what its values are.
-pub type Bucket<'s> = (&'s Settled, Kind);
-
-impl Measured {
-    /// What detectors beside each other say in one bucket: what counts vehicles, mean speeds, occupancies.
-    pub fn of<'s>(counts: &[Bucket<'s>], speeds: &[Bucket<'s>], occupancies: &[Bucket<'s>]) -> Measured {
-        let mut measured = Measured::default();
-        let each = |(settled, kind): &Bucket<'s>| {
-            Some((traffic::volume(settled, *kind)?, traffic::measured_flow(settled, *kind)?))
-        };
-        let lanes: Option<Vec<(f64, f64)>> = counts.iter().map(each).collect();
-        // A lane that was silent did not count zero.
-        if let Some(lanes) = lanes.filter(|lanes| !lanes.is_empty()) {
-            measured.volume = Some(lanes.iter().map(|(volume, _)| volume).sum());
-            measured.flow = Some(lanes.iter().map(|(_, flow)| flow).sum());
-        }
-        let all = beside(counts);
-        measured.coverage = all.as_ref().filter(|all| 0 < all.covered).map(Settled::coverage);
-        let is_event = counts.iter().any(|(_, kind)| *kind == Kind::Event);
-        if is_event && let Some(all) = &all {
-            measured.speed = traffic::space_mean_speed(&all.state, Kind::Event);
-            measured.occupancy = traffic::occupancy(all, all.measured_s(Kind::Event));
-            measured.passenger_cars = traffic::passenger_cars(&all.state, traffic::pcu);
-        }
-        if let Some(speeds) = beside(speeds) {
-            measured.speed = traffic::space_mean_speed(&speeds.state, Kind::Rate).or(measured.speed);
-        }
-        let occupancies: Vec<f64> = occupancies.iter().filter_map(|(settled, _)| mean(settled)).collect();
-        if !occupancies.is_empty() {
-            measured.occupancy = Some(occupancies.iter().sum::<f64>() / occupancies.len() as f64);
-        }
-        measured
-    }
-}
-
-/// The same bucket of some series together.
-pub(super) fn beside(some: &[Bucket<'_>]) -> Option<Settled> {
-    Settled::beside(some.iter().map(|(settled, _)| (*settled).clone()).collect())
-}
-
-fn mean(settled: &Settled) -> Option<f64> {
-    let values = settled.state.values.as_ref()?;
-    Some(values.total() / settled.state.count as f64)
-}
-
-/// Of a vehicle on a loop, in metres, where a station says nothing better: 22 ft (PeMS).
-const EFFECTIVE_LENGTH_M: f64 = 6.7;
-
-/// Estimates the speeds of a station of so many lanes that counts and measures occupancy, but no speed: by the effective
-/// length of its own vehicles, where the speed in free flow is known.
-pub fn single_loops(measured: &mut [Measured], lanes: usize, free_flow_speed: Option<f64>) {
-    if lanes == 0 || measured.iter().any(|bucket| bucket.speed.is_some()) {
-        return;
-    }
-    let flow = |bucket: &Measured| Some((bucket.flow? / lanes as f64, bucket.occupancy?));
-    let intervals: Vec<(f64, f64)> = measured.iter().filter_map(flow).collect();
-    let own = free_flow_speed.and_then(|free| traffic::effective_length_m(&intervals, free));
-    let length_m = own.unwrap_or(EFFECTIVE_LENGTH_M);
-    for bucket in measured {
-        bucket.speed = flow(bucket)
-            .and_then(|(flow, occupancy)| traffic::speed_of_single_loop(flow, occupancy, length_m));
-        bucket.is_estimated = bucket.speed.is_some();
-    }
-}
-
 /// What a segment did in a bucket: the mean of its stations, each of which speaks of an equal share of the length.
 #[derive(Clone, Copy, PartialEq, Default, Debug)]
 pub struct Conditions {
@@ -184,6 +56,10 @@ pub struct Conditions {
     /// Some of `speed`, and of what is made of it, is estimated from occupancies.
     pub is_estimated: bool,
     pub travel_time_index: Option<f64>,
+    /// Of the speed of reference.
+    pub speed_ratio: Option<f64>,
+    /// Through the whole segment.
+    pub travel_time_s: Option<f64>,
     pub level_of_service: Option<char>,
     /// Where the segment has a length, and its vehicles a speed.
     pub travel: Option<Travel>,
@@ -232,6 +108,10 @@ impl Conditions {
             passenger_cars: volume.filter(|_| 0.0 < vehicles).map(|volume| volume * heavy),
             is_estimated: stations.iter().any(|one| one.is_estimated),
             travel_time_index: speed.zip(reference).map(|(v, free)| traffic::travel_time_index(v, free)),
+            speed_ratio: speed.zip(reference).map(|(v, free)| v / free),
+            travel_time_s: speed
+                .zip(segment.length_m)
+                .map(|(v, length_m)| traffic::travel_time_s(length_m, v)),
             level_of_service,
             travel: segment.length_m.and_then(|length_m| share(length_m / 1_000.0)),
         }
@@ -309,6 +189,11 @@ pub fn pairs(segments: &BTreeMap<String, Segment>, stations: &[Station]) -> Vec<
 fn end_of(segment: &Segment, from_m: f64) -> Option<(&str, f64)> {
     Some((segment.to_node.as_deref()?, segment.length_m? - from_m))
 }
+
+/// The intervals in which bottlenecks are looked for (PeMS).
+pub const BOTTLENECK_WIDTH: Width = Width::Micros(FIVE_MINUTES);
+/// The intervals in which incidents are looked for (Payne and Tignor 1978).
+pub const INCIDENT_WIDTH: Width = Width::Micros(60_000_000);
 
 /// A bottleneck and the queue behind it.
 #[derive(Clone, PartialEq, Debug)]
@@ -452,6 +337,7 @@ mod tests {
             counts: Vec::new(),
             speeds: Vec::new(),
             occupancies: Vec::new(),
+            passages: Vec::new(),
         }
     }
 
@@ -500,26 +386,6 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_without_a_speed_has_an_estimated_one() {
-        let at = |flow: f64, occupancy: f64| Measured {
-            flow: Some(flow),
-            occupancy: Some(occupancy),
-            ..Measured::default()
-        };
-        // Two lanes at 100 km/h, vehicles 5 m long with the loop: 1 % for 200 vehicles an hour and lane. 12 % for 600 are a
-        // quarter as fast.
-        let mut free: Vec<Measured> = (1..10).map(f64::from).map(|busy| at(400.0 * busy, busy)).collect();
-        free.push(at(1_200.0, 12.0));
-        let mut known = free.clone();
-        single_loops(&mut free, 2, Some(100.0));
-        let speeds: Vec<f64> = [0, 9].map(|at| free[at].speed.unwrap().round()).into();
-        assert_eq!((speeds, free[0].is_estimated), (vec![100.0, 25.0], true));
-        known[0].speed = Some(90.0);
-        single_loops(&mut known, 2, Some(100.0));
-        assert_eq!((known[1].speed, known[0].is_estimated), (None, false));
-    }
-
-    #[test]
     fn a_segment_is_the_mean_of_its_stations() {
         let (_, mut road) = segment("a", "1", "2");
         let at = |volume: f64, speed: f64| Measured {
@@ -535,6 +401,8 @@ mod tests {
         assert_eq!(conditions.speed.map(f64::round), Some(67.0));
         assert_eq!(conditions.density, Some(400.0 / (100.0 / 1.5) / 2.0));
         assert_eq!(conditions.level_of_service, Some('C'));
+        assert_eq!(conditions.travel_time_s.map(f64::round), Some(54.0));
+        assert_eq!(conditions.speed_ratio, conditions.speed.map(|speed| speed / 100.0));
         road.road_class = Some("Motorway".to_owned());
         let conditions = Conditions::of(&road, &[at(100.0, 50.0), Measured::default()], Edition::default());
         assert_eq!((conditions.volume, conditions.level_of_service), (Some(100.0), Some('A')));

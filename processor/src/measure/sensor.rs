@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use super::{
     Settled,
-    road::{Bucket, Measured, beside},
+    station::{Bucket, Measured, beside},
     traffic::{self, Speeds},
     zone,
 };
@@ -77,7 +77,7 @@ impl Detector {
             measured,
             coverage: beside(&counts).and_then(|all| all.said_coverage(kind)),
             headway_s: measured.flow.and_then(|flow| traffic::headway_s(flow / lanes)),
-            density: measured.flow.zip(measured.speed).map(|(flow, speed)| traffic::density(flow, speed)),
+            density: measured.density(),
             speeds: Speeds { time_mean: means.time_mean, space_mean: means.space_mean, ..quantiles },
             passenger_cars: passages
                 .as_ref()

@@ -308,6 +308,11 @@ impl Travel {
     }
 }
 
+/// Seconds over a stretch of so many metres: 3.6 L / v.
+pub fn travel_time_s(length_m: f64, space_mean_speed: f64) -> f64 {
+    3.6 * length_m / space_mean_speed.max(SPEED_MIN)
+}
+
 /// How much longer a trip takes than in free flow: v_free / v, at least 1.
 pub fn travel_time_index(space_mean_speed: f64, free_flow_speed: f64) -> f64 {
     (free_flow_speed / space_mean_speed.max(SPEED_MIN)).max(1.0)

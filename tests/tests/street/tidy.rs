@@ -127,7 +127,7 @@ fn migrations_are_numbered_without_gaps() {
 #[test]
 fn every_measure_is_in_the_reference() {
     let reference = fs::read_to_string(root().join("processor/MEASURES.md")).unwrap();
-    for name in ["traffic", "road", "utility", "zone", "impute", "detector"] {
+    for name in ["traffic", "station", "road", "utility", "zone", "impute", "detector"] {
         let path = root().join(format!("processor/src/measure/{name}.rs"));
         let text = fs::read_to_string(&path).unwrap();
         let functions = text.lines().filter_map(|line| line.trim_start().strip_prefix("pub fn "));

@@ -1,13 +1,10 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use processor::{
-    measure::{
-        Steps, Width,
-        road::{self, Alarm, Pair, Station},
-        traffic::California,
-    },
-    model::Kind,
+use processor::measure::{
+    road::{self, Alarm, INCIDENT_WIDTH, Pair},
+    station::Station,
+    traffic::California,
 };
 use serde_json::json;
 
@@ -48,21 +45,13 @@ pub struct IncidentsArgs {
     database: DatabaseArgs,
 }
 
-const MINUTE: i64 = 60_000_000;
-
 pub async fn run(args: IncidentsArgs, console: &Console) -> anyhow::Result<ExitCode> {
     args.database.with(async |url| incidents(&args, url, console).await).await
 }
 
 async fn incidents(args: &IncidentsArgs, url: &str, console: &Console) -> anyhow::Result<ExitCode> {
     let tables = Tables::open(url, "screenline-traffic").await?;
-    let says_occupancy = |station: &Station, steps: &Steps| {
-        let own = &station.occupancies;
-        let of_passages = station.counts.iter().any(|count| count.series.kind == Kind::Event);
-        of_passages || !own.is_empty() && steps.check(own.iter().map(|occupancy| &occupancy.series)).is_ok()
-    };
-    let width = Width::Micros(MINUTE);
-    let network = Network::find(&tables, &args.network, width, says_occupancy).await?;
+    let network = Network::find(&tables, &args.network, INCIDENT_WIDTH, Station::says_occupancy).await?;
     let pairs = network.pairs("occupancies every minute")?;
     let observed = network.observe(&tables, console).await?;
     let rows = rows(&observed, &pairs, California::new(args.t1, args.t2, args.t3), &args.network);

@@ -1,13 +1,10 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use processor::{
-    measure::{
-        Steps, Width,
-        road::{self, Congestion, Pair, Station},
-        traffic::QueueRule,
-    },
-    model::{Kind, bucket::FIVE_MINUTES},
+use processor::measure::{
+    road::{self, BOTTLENECK_WIDTH, Congestion, Pair},
+    station::Station,
+    traffic::QueueRule,
 };
 use serde_json::json;
 
@@ -48,14 +45,7 @@ pub async fn run(args: QueuesArgs, console: &Console) -> anyhow::Result<ExitCode
 
 async fn queues(args: &QueuesArgs, url: &str, console: &Console) -> anyhow::Result<ExitCode> {
     let tables = Tables::open(url, "screenline-traffic").await?;
-    let says_speed = |station: &Station, steps: &Steps| {
-        let of_passages = station.counts.iter().any(|count| count.series.kind == Kind::Event);
-        of_passages
-            || !station.speeds.is_empty()
-                && steps.check(station.speeds.iter().map(|speed| &speed.series)).is_ok()
-    };
-    let width = Width::Micros(FIVE_MINUTES);
-    let network = Network::find(&tables, &args.network, width, says_speed).await?;
+    let network = Network::find(&tables, &args.network, BOTTLENECK_WIDTH, Station::says_speed).await?;
     let pairs = network.pairs("speeds every five minutes")?;
     let observed = network.observe(&tables, console).await?;
     let rule = QueueRule { share: f64::from(args.slow) / 100.0, ..QueueRule::default() };
@@ -78,9 +68,8 @@ const UNITS: &Units = &[("distance_km", "km"), ("queue_km", "km")];
 
 fn rows(observed: &Observed, pairs: &[Pair], rule: QueueRule, network: &NetworkArgs) -> Rows {
     let Observed { roads, steps, .. } = observed;
-    let free = |segment: &String| roads.segments.get(segment)?.reference_speed();
-    let references: Vec<Option<f64>> = roads.stations.iter().map(|station| free(&station.segment)).collect();
-    let found = road::congestion(pairs, &observed.each(|bucket| bucket.speed), &references, rule);
+    let speeds = observed.each(|bucket| bucket.speed);
+    let found = road::congestion(pairs, &speeds, &roads.reference_speeds(), rule);
     let row = |found: Congestion| {
         let (head, ahead) = (&roads.stations[found.pair.upstream], &roads.stations[found.pair.downstream]);
         vec![

@@ -4,7 +4,8 @@ use anyhow::ensure;
 use clap::{Args, ValueEnum};
 use processor::measure::{
     Steps, Width,
-    road::{Conditions, Measured, Station},
+    road::Conditions,
+    station::{Measured, Station},
     traffic::Edition,
 };
 use serde_json::json;
@@ -90,7 +91,7 @@ const UNITS: &Units = &[
 /// A row for each segment, direction and bucket.
 fn rows(Observed { roads, steps, measured }: &Observed, edition: Edition) -> Rows {
     let mut rows = Vec::new();
-    let places = roads.stations.chunk_by(|a, b| (&a.segment, &a.direction) == (&b.segment, &b.direction));
+    let places = roads.stations.chunk_by(|a, b| a.road() == b.road());
     let mut first = 0;
     for place in places {
         let stations = first..first + place.len();
