@@ -1,7 +1,7 @@
 //! Datasets that nobody stored: the measures of `processor`, computed from rollups and readings while they are read.
 //!
 //! ```text
-//! table ──────> period, narrow ──> scan ─────> rollup, traffic, .. , latest ────────> rows
+//! table ──────> period, narrow ──> scan ─────> rollup, traffic, road, .. , latest ──> rows
 //! what is        when, and which   a snapshot   some series at a time, as much               batches, as fast
 //! offered        series            and bounds   as may be held at once                       as they are taken
 //! ```
@@ -11,13 +11,18 @@
 mod balance;
 mod dataset;
 mod health;
+mod incident;
 mod latest;
 mod narrow;
 mod period;
+mod queue;
+mod road;
 mod rollup;
 mod rows;
 mod scan;
 mod source;
+mod station;
+mod stations;
 mod table;
 mod traffic;
 mod utility;

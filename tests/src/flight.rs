@@ -33,6 +33,13 @@ impl Flight {
         Ok(Flight(FlightSqlServiceClient::new(channel)))
     }
 
+    /// The same with the secret of a token.
+    #[must_use]
+    pub fn with_token(mut self, secret: &str) -> Flight {
+        self.0.set_token(secret.to_owned());
+        self
+    }
+
     /// The answer to a query.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! What is offered: names, columns, units and comments. Names are stable: dashboards depend on them.
 
-use super::{balance, health, latest, rollup, traffic, utility};
+use super::{balance, health, incident, latest, queue, road, rollup, station, traffic, utility};
 use crate::tables::Kind;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use processor::{measure::Width, model::bucket::HOUR};
@@ -29,6 +29,10 @@ pub struct Measure {
 pub enum What {
     Rollup,
     Traffic,
+    Station,
+    Road,
+    Queue,
+    Incident,
     Utility,
     Balance,
     Health,
@@ -64,6 +68,46 @@ pub const MEASURED: &[Measure] = &[
         key: &["time", "sensor", "direction"],
         narrows: &["sensor", "segment", "direction"],
         columns: traffic::COLUMNS,
+    },
+    Measure {
+        name: "station",
+        about: "what the detectors across a road at one place say together in one bucket: station('15m')",
+        what: What::Station,
+        width: Some(Width::Micros(HOUR)),
+        grain_s: None,
+        key: &["time", "segment", "direction", "offset_m", "sensors"],
+        narrows: &["segment", "direction"],
+        columns: station::COLUMNS,
+    },
+    Measure {
+        name: "road",
+        about: "what one segment did in one bucket, in each direction: speed, delay, level of service: road('15m')",
+        what: What::Road,
+        width: Some(Width::Micros(HOUR)),
+        grain_s: None,
+        key: &["time", "segment", "direction"],
+        narrows: &["segment", "direction"],
+        columns: road::COLUMNS,
+    },
+    Measure {
+        name: "queue",
+        about: "one bottleneck between two stations, from its begin to its end, and how far its queue reached",
+        what: What::Queue,
+        width: None,
+        grain_s: Some(300),
+        key: &["time", "slow_at", "free_at"],
+        narrows: &[],
+        columns: queue::COLUMNS,
+    },
+    Measure {
+        name: "incident",
+        about: "one incident between two stations, by the California algorithm, from its first sign to its last",
+        what: What::Incident,
+        width: None,
+        grain_s: Some(60),
+        key: &["time", "upstream", "downstream"],
+        narrows: &[],
+        columns: incident::COLUMNS,
     },
     Measure {
         name: "utility",
@@ -136,6 +180,9 @@ pub const fn column(name: &'static str, kind: Kind, unit: &'static str, comment:
 
 pub const TIME: Column = column("time", Kind::Time, "", "begin of the bucket");
 pub const ENDS: Column = column("ends", Kind::Time, "", "end of the bucket, which is the begin of the next");
+pub const SEGMENT: Column = column("segment", Kind::Text, "", "of road, as the registry names it");
+pub const DIRECTION: Column =
+    column("direction", Kind::Text, "", "of the metric where that names one, else of the sensor");
 pub const SENSOR: Column = column("sensor", Kind::Text, "", "as the registry names it");
 pub const METRIC: Column = column("metric", Kind::Text, "", "what is measured");
 pub const UNIT: Column = column("unit", Kind::Text, "", "of the numbers of this row, in UCUM");

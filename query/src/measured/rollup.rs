@@ -64,7 +64,7 @@ pub async fn read(asked: &Asked, session: &Session, rows: &mut Rows) -> Result<(
     bounded(series.len().saturating_mul(steps.len()))?;
     let text = |series: &Series, part| names.position(series.id.0).map_or("", |at| names.text(part, at));
     for one in &series {
-        fits(&steps, one, || (text(one, SeriesPart::Sensor), text(one, SeriesPart::Metric)))?;
+        fits(&steps, one, "sensor", || (text(one, SeriesPart::Sensor), text(one, SeriesPart::Metric)))?;
     }
     for some in series.chunks(at_once(&series, &steps)?) {
         for (series, buckets) in some.iter().zip(settled(session, some, &steps).await?) {

@@ -3,9 +3,11 @@
 use super::{
     balance,
     dataset::{Measure, What},
-    health, latest, period, rollup,
+    health, incident, latest, period, queue, road, rollup,
     rows::Rows,
     source::{Session, Source},
+    station,
+    stations::HELD_BYTES,
     traffic, utility,
 };
 use crate::{
@@ -88,13 +90,16 @@ pub fn bounded(rows: usize) -> Result<()> {
 }
 
 /// # Errors
-/// The interval of a series does not fit into the buckets; `name` says which.
-pub fn fits<'n>(steps: &Steps, series: &Series, name: impl FnOnce() -> (&'n str, &'n str)) -> Result<()> {
+/// The interval of a series does not fit into the buckets; `name` says its value of `column`, and what it measures.
+pub fn fits<'n>(
+    steps: &Steps,
+    series: &Series,
+    column: &str,
+    name: impl FnOnce() -> (&'n str, &'n str),
+) -> Result<()> {
     steps.check([series]).map_err(|error| {
-        let (sensor, metric) = name();
-        QueryError::Invalid(format!(
-            "{metric} of {sensor}: {error}; or leave it out (AND sensor <> '{sensor}')"
-        ))
+        let (name, what) = name();
+        QueryError::Invalid(format!("{what} of {name}: {error}; or leave it out (AND {column} <> '{name}')"))
     })
 }
 
@@ -130,6 +135,10 @@ impl Scan {
         let outcome = match self.asked.measure.what {
             What::Rollup => rollup::read(&self.asked, &session, &mut rows).await,
             What::Traffic => traffic::read(&self.asked, &session, &mut rows).await,
+            What::Station => station::read(&self.asked, &session, &mut rows).await,
+            What::Road => road::read(&self.asked, &session, &mut rows).await,
+            What::Queue => queue::read(&self.asked, &session, &mut rows).await,
+            What::Incident => incident::read(&self.asked, &session, &mut rows).await,
             What::Utility => utility::read(&self.asked, &session, &mut rows).await,
             What::Balance => balance::read(&self.asked, &session, &mut rows).await,
             What::Health => health::read(&self.asked, &session, &mut rows).await,
@@ -144,11 +153,11 @@ impl Scan {
 
     /// What it holds at most, beside the batches; zones and detectors are read by the measures themselves.
     fn bytes(&self) -> usize {
-        let cells = match self.asked.measure.what {
-            What::Balance | What::Health => CELLS_MAX,
-            What::Rollup | What::Traffic | What::Utility | What::Latest => CELLS,
-        };
-        cells * CELL_BYTES
+        match self.asked.measure.what {
+            What::Balance | What::Health => CELLS_MAX * CELL_BYTES,
+            What::Station | What::Road | What::Queue | What::Incident => CELLS * CELL_BYTES + HELD_BYTES,
+            What::Rollup | What::Traffic | What::Utility | What::Latest => CELLS * CELL_BYTES,
+        }
     }
 }
 

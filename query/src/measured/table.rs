@@ -176,16 +176,28 @@ mod tests {
     #[tokio::test]
     async fn a_range_reaches_the_scan_and_is_needed() {
         let read = "from 2024-01-01T00:00:00Z to 2024-01-02T00:00:00Z";
-        for from in
-            ["rollup('15m')", "rollup", "traffic", "traffic('20s')", "utility('1d')", "balance", "health"]
-        {
+        for from in [
+            "rollup('15m')",
+            "rollup",
+            "traffic",
+            "traffic('20s')",
+            "station",
+            "road('15m')",
+            "queue",
+            "incident",
+            "utility('1d')",
+            "balance",
+            "health",
+        ] {
             let found = plan(&format!("SELECT * FROM {from} WHERE {DAY}")).await.unwrap();
             assert!(found.contains(read) && found.contains("FilterExec"), "{from}: {found}");
             let half = plan(&format!("SELECT * FROM {from} WHERE time >= now()")).await.unwrap_err();
             assert!(half.to_string().contains("add WHERE time >= '2024"), "{from}: {half}");
-            let without = plan(&format!("SELECT count(*) FROM {from} WHERE sensor = 'a' OR 1 = 1")).await;
-            let is_needed = from != "health" && from != "balance";
-            assert!(!is_needed || matches!(without, Err(QueryError::Invalid(_))), "{from}: {without:?}");
+            let without = plan(&format!("SELECT count(*) FROM {from} WHERE ends > now() OR 1 = 1")).await;
+            assert!(
+                from == "health" || matches!(without, Err(QueryError::Invalid(_))),
+                "{from}: {without:?}"
+            );
         }
         assert!(plan("SELECT * FROM health").await.is_ok());
         let joined = "SELECT t.v85 FROM traffic t JOIN utility u ON t.time = u.time
@@ -200,7 +212,9 @@ mod tests {
             let function = wrong.split('(').next().unwrap();
             assert!(error.to_string().contains(&format!("{function}('15m')")), "{wrong}: {error}");
         }
-        assert!(plan(&format!("SELECT * FROM health('1h') WHERE {DAY}")).await.is_err());
+        for whole in ["health", "queue", "incident"] {
+            assert!(plan(&format!("SELECT * FROM {whole}('1h') WHERE {DAY}")).await.is_err(), "{whole}");
+        }
         let database = || Database::at("host=/nonexistent user=nobody", 1, Duration::from_secs(1)).unwrap();
         let all = source(database(), Rules::operator());
         let table = |name, width, source| table(name, width, source).ok().flatten();

@@ -67,7 +67,7 @@ pub async fn read(asked: &Asked, session: &Session, rows: &mut Rows) -> Result<(
     let series: Vec<Series> = detectors.iter().flat_map(Detector::series).cloned().collect();
     for detector in &detectors {
         for series in detector.series() {
-            fits(&steps, series, || (&detector.sensor, "traffic"))?;
+            fits(&steps, series, "sensor", || (&detector.sensor, "traffic"))?;
         }
     }
     let most = detectors.iter().map(|detector| detector.series().count()).max().unwrap_or(1);

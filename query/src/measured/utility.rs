@@ -44,7 +44,7 @@ pub async fn read(asked: &Asked, session: &Session, rows: &mut Rows) -> Result<(
     let usages = kept(asked, usages)?;
     bounded(usages.len().saturating_mul(steps.len()))?;
     for usage in &usages {
-        fits(&steps, &usage.series, || (&usage.sensor, &usage.metric))?;
+        fits(&steps, &usage.series, "sensor", || (&usage.sensor, &usage.metric))?;
     }
     let series: Vec<Series> = usages.iter().map(|usage| usage.series.clone()).collect();
     let at_once = at_once(&series, &steps)?;

@@ -129,6 +129,7 @@ mod scenarios {
         )?;
         let (found, expected) = (rows(&mut flight, &hour).await?, said(&segment["segments"], &["volume"]));
         ensure!(found == expected && found.len() == 2, "{found:?} and not {expected:?}");
+        roads(&city, &mut flight).await?;
 
         let broken = "SELECT DISTINCT sensor FROM utility WHERE resets + rollovers > 0
              AND time >= '2024-01-01T00:00:00Z' AND time < '2024-01-08T00:00:00Z' ORDER BY sensor";
@@ -160,6 +161,41 @@ mod scenarios {
             "{one:?}"
         );
         city.stop()?;
+        Ok(())
+    }
+
+    /// What every segment says is what the screen says, and a station is its lanes.
+    async fn roads(city: &City, flight: &mut Flight) -> anyhow::Result<()> {
+        let on_screen = |args: &[&str]| {
+            command::json(city.workplace(), &[args, &["--width", "15m"], &MORNING[..]].concat())
+        };
+        let sql = format!(
+            "SELECT segment, direction, time, ends, coverage, volume, pcu, flow, speed, estimated, occupancy, density,
+                 los, vehicle_km, vehicle_h, delay_h
+             FROM road('15m') WHERE {IN_MORNING} ORDER BY segment, direction, time"
+        );
+        let found = rows(flight, &sql).await?;
+        let names = "segment direction from to coverage volume pcu flow speed estimated occupancy density los \
+                     vehicle_km vehicle_h delay_h";
+        let names: Vec<&str> = names.split_whitespace().collect();
+        let expected = said(&on_screen(&["traffic", "segments"])?["segments"], &names);
+        ensure!(found == expected && !found.is_empty(), "{found:?} and not {expected:?}");
+
+        let one = format!("WHERE segment = 'A0A1' AND {IN_MORNING} ORDER BY time");
+        let stands = format!(
+            "SELECT DISTINCT offset_m, lanes, sensors FROM station WHERE segment = 'A0A1' AND {IN_MORNING}"
+        );
+        let stands = flight.rows(&stands).await?;
+        ensure!(stands == [["169.2", "2", "e1_A0A1_0,e1_A0A1_1"]], "{stands:?}");
+        let v85 = format!("SELECT v85 FROM station('15m') {one}");
+        let lanes = on_screen(&["measure", "traffic.vehicle", "e1_A0A1_0", "e1_A0A1_1"])?;
+        let (found, expected) = (rows(flight, &v85).await?, said(&lanes["buckets"], &["v85"]));
+        ensure!(found == expected && found.len() == 8, "{found:?} and not {expected:?}");
+        let of = |dataset: &str| {
+            format!("SELECT direction, volume, flow, occupancy, speed, coverage FROM {dataset}('15m') {one}")
+        };
+        let (station, road) = (rows(flight, &of("station")).await?, rows(flight, &of("road")).await?);
+        ensure!(station == road, "the only one of its segment: {station:?} and not {road:?}");
         Ok(())
     }
 

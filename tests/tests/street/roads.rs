@@ -4,6 +4,7 @@ tests::at_each_level!(
     a_year_of_hours_has_its_averages,
     two_months_are_no_year,
     a_jam_is_a_bottleneck_and_an_incident,
+    a_jam_is_told_to_those_who_see_all_of_it,
     a_day_is_as_long_as_its_clocks_say,
 );
 
@@ -13,7 +14,7 @@ mod scenarios {
     use anyhow::{Context, ensure};
     use jiff::{civil::DateTime, tz::TimeZone};
     use serde_json::{Value, json};
-    use tests::{City, Plan, Storage, command};
+    use tests::{City, Plan, Storage, command, flight::Flight, process::Workplace};
 
     fn write(city: &City, name: &str, text: &str) -> anyhow::Result<String> {
         let path = city.workplace().path().join(name);
@@ -100,14 +101,16 @@ mod scenarios {
     const START_S: i64 = 1_704_099_600; // 2024-01-01T09:00:00Z
 
     /// Three kilometres of motorway with a station at the middle of each; it is slow at the first two from minute 30 to 69.
+    /// The third is not for everybody.
     async fn motorway(city: &City) -> anyhow::Result<()> {
         let mut segments =
             String::from("id,from_node,to_node,length_m,lanes,free_flow_speed_kmh,road_class\n");
-        let mut sensors = String::from("id,kind,segment,direction,offset_m\n");
+        let mut sensors = String::from("id,kind,segment,direction,offset_m,privacy\n");
         let mut series = String::from("sensor,metric,unit,kind,interval_s\n");
         for km in 1..=3 {
             writeln!(segments, "km{km},n{km},n{},1000,2,100,motorway", km + 1)?;
-            writeln!(sensors, "d{km},loop,km{km},NB,500")?;
+            let privacy = if km < 3 { "internal" } else { "personal" };
+            writeln!(sensors, "d{km},loop,km{km},NB,500,{privacy}")?;
             for (metric, unit, kind) in [
                 ("traffic.volume", "{veh}", "total"),
                 ("traffic.speed.mean", "km/h", "rate"),
@@ -187,6 +190,65 @@ mod scenarios {
         city.stop()?;
         Ok(())
     }
+
+    pub async fn a_jam_is_told_to_those_who_see_all_of_it(storage: Storage) -> anyhow::Result<()> {
+        let workplace = Workplace::new()?;
+        let mut secrets = Vec::new();
+        for role in ["operator", "planner", "public"] {
+            let said = command::run(&workplace, &["token", "create", role, "--role", role])?;
+            ensure!(said.status.success(), "{}", said.err);
+            secrets.push(said.out.trim().to_owned());
+        }
+        let city = Plan::up(storage).on(workplace).start().await?;
+        motorway(&city).await?;
+        let connect =
+            async |at: usize| anyhow::Ok(Flight::connect(city.flight_url()).await?.with_token(&secrets[at]));
+        let (mut operator, mut planner, mut public) =
+            (connect(0).await?, connect(1).await?, connect(2).await?);
+        let of = |what: &str| {
+            format!("SELECT {what} WHERE time >= '2024-01-01T09:00:00Z' AND time < '2024-01-01T11:00:00Z'")
+        };
+        let (from, to) = ("2024-01-01T09:30:00Z", "2024-01-01T10:10:00Z");
+
+        let queues = of("* FROM queue");
+        let found = operator.rows(&queues).await?;
+        let queue = [from, to, "km2", "NB", "500.0", "d2", "d3", "1000.0", "2", "1000.0"];
+        ensure!(found == [queue], "{found:?}");
+        ensure!(planner.rows(&queues).await?.is_empty(), "one end of it is not for planners");
+        let incidents = of("* FROM incident");
+        let found = operator.rows(&incidents).await?;
+        ensure!(found == [[from, to, "km2", "NB", "500.0", "d2", "d3", "1000.0"]], "{found:?}");
+        ensure!(planner.rows(&incidents).await?.is_empty(), "one end of it is not for planners");
+
+        let slow =
+            of("free_flow_speed, speed_ratio, los, los_of, travel_time_s, vehicle_km, vehicle_h, delay_h \
+                       FROM road('30m')");
+        let slow = planner.rows(&(slow + " AND segment = 'km2' ORDER BY time LIMIT 2")).await?;
+        ensure!(slow[0] == ["100.0", "1.0", "A", "density", "36.0", "600.0", "6.0", "0.0"], "{slow:?}");
+        ensure!(slow[1] == ["100.0", "0.25", "D", "density", "144.0", "450.0", "18.0", "13.5"], "{slow:?}");
+        for dataset in ["road", "station", "road('30m')"] {
+            let segments = of(&format!("DISTINCT segment FROM {dataset}")) + " ORDER BY segment";
+            let found = operator.rows(&segments).await?.concat();
+            ensure!(found == ["km1", "km2", "km3"], "{dataset}: {found:?}");
+            let found = planner.rows(&segments).await?.concat();
+            ensure!(found == ["km1", "km2"], "{dataset}: {found:?}");
+            let found = public.rows(&segments).await;
+            let is_fine = dataset.contains("30m");
+            ensure!(
+                found.as_ref().map_or(is_fine, |found| !is_fine && found.is_empty()),
+                "{dataset}: {found:?}"
+            );
+        }
+        for what in ["queue", "incident"] {
+            ensure!(
+                public.rows(&of(&format!("* FROM {what}"))).await.is_err(),
+                "{what} is finer than an hour"
+            );
+        }
+        city.stop()?;
+        Ok(())
+    }
+
     pub async fn a_day_is_as_long_as_its_clocks_say(storage: Storage) -> anyhow::Result<()> {
         let city = Plan::up(storage).args(&["--time-zone", "Europe/Paris"]).start().await?;
         let sensors = write(&city, "sensors.csv", "id,kind,direction\nin,loop,NB\nout,loop,SB\n")?;
