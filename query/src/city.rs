@@ -46,7 +46,8 @@ pub async fn city(
 /// Every change of the clocks as `[from, seconds east of Greenwich, abbreviation]`, so that a page needs no time-zone
 /// database of its own: two can disagree.
 fn clocks(zone: &TimeZone, now: Timestamp) -> Vec<Value> {
-    let first = jiff::civil::date(FIRST_YEAR, 1, 1).to_zoned(TimeZone::UTC).map_or(now, |day| day.timestamp());
+    let first =
+        jiff::civil::date(FIRST_YEAR, 1, 1).to_zoned(TimeZone::UTC).map_or(now, |day| day.timestamp());
     let last = Zoned::new(now, TimeZone::UTC).saturating_add(YEARS_AHEAD.years()).timestamp();
     let info = zone.to_offset_info(first);
     let begin = json!([first.to_string(), info.offset().seconds(), info.abbreviation()]);

@@ -94,7 +94,7 @@ pub struct Limits {
 }
 
 /// What to answer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Statement {
     /// SQL with `$1`, `$2`, .. and their values.
     Sql {

@@ -7,7 +7,7 @@ use crate::{
 };
 use axum::{
     extract::{Request, State},
-    http::{HeaderValue, header, uri::Authority},
+    http::{HeaderValue, Method, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -29,12 +29,16 @@ impl Peer {
     }
 }
 
-/// Lets a request in with the identity of its sender, or answers why not.
+/// Lets a request in with the identity of its sender, or answers why not: logins of a browser, too, go with what another
+/// page makes it ask.
 pub async fn enter(
     State(authenticator): State<Arc<Authenticator>>,
     mut request: Request,
     next: Next,
 ) -> Response {
+    if is_of_another_page(&request) {
+        return refused(&request, other_page());
+    }
     let header = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes().to_vec());
     let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
     let certificate = peer.certificate.as_ref().map(<[u8; 32]>::as_slice);
@@ -64,6 +68,26 @@ fn is_local(request: &Request) -> bool {
     };
     let host = authority.host().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether a page of another origin makes a browser ask, other than by a link that is followed. The same rule by which
+/// resources are isolated with Fetch Metadata; a browser that does not send it sends an origin with every POST.
+fn is_of_another_page(request: &Request) -> bool {
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let host = || request.uri().authority().map(Authority::as_str).or_else(|| header("host"));
+    match header("sec-fetch-site") {
+        Some("same-origin" | "none") => false,
+        Some(_) => request.method() != Method::GET || header("sec-fetch-mode") != Some("navigate"),
+        None => {
+            header("origin").is_some_and(|origin| origin.split_once("://").map(|(_, host)| host) != host())
+        }
+    }
+}
+
+fn other_page() -> QueryError {
+    QueryError::Denied(
+        "a page of another origin asks: only links from there are answered, or a server's own request".into(),
+    )
 }
 
 fn elsewhere() -> QueryError {
@@ -106,6 +130,39 @@ fn is_grpc(request: &Request) -> bool {
 mod tests {
     use super::*;
     use axum::body::Body;
+
+    #[test]
+    fn what_another_page_makes_a_browser_ask_is_told_from_the_rest() {
+        let of = |method: &str, headers: &[(&str, &str)]| {
+            let mut request =
+                Request::builder().method(method).uri("/export/a.csv").header("host", "city:8815");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            is_of_another_page(&request.body(Body::empty()).unwrap())
+        };
+        let site = |site| ("sec-fetch-site", site);
+        let (link, image) = (("sec-fetch-mode", "navigate"), ("sec-fetch-mode", "no-cors"));
+        for (method, headers) in [
+            ("POST", &[][..]),
+            ("POST", &[site("same-origin"), ("origin", "https://city")]),
+            ("POST", &[("origin", "http://city:8815")]),
+            ("GET", &[site("none"), link]),
+            ("GET", &[site("cross-site"), link]),
+        ] {
+            assert!(!of(method, headers), "{method} {headers:?}");
+        }
+        for (method, headers) in [
+            ("POST", &[site("cross-site"), link][..]),
+            ("POST", &[site("same-site"), ("origin", "http://city:8815")]),
+            ("POST", &[("origin", "http://city:3000")]),
+            ("POST", &[("origin", "null")]),
+            ("GET", &[site("cross-site"), image]),
+            ("GET", &[("origin", "https://page.example")]),
+        ] {
+            assert!(of(method, headers), "{method} {headers:?}");
+        }
+    }
 
     #[test]
     fn only_this_machine_is_called_local() {

@@ -1,7 +1,7 @@
 //! Answers as files over HTTP, encoded batch by batch as the client takes them.
 //!
 //! # Layout
-//! - `request`: what is asked for, from a path and its query string
+//! - `request`: what is asked for, from a path, its query string and a statement
 //! - `cell`: one value as the text formats see it
 //! - `csv`, `parquet`, `arrow`, `geojson`, `datex2`: one encoder each, which turns batches into bytes and does no I/O
 
@@ -46,6 +46,7 @@ pub enum Format {
 /// What an answer says of itself besides its rows.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
+    /// The dataset, or what the answer of a statement is called.
     pub dataset: String,
     pub from: Option<Timestamp>,
     pub to: Option<Timestamp>,
@@ -63,6 +64,9 @@ pub struct Context {
 
 impl Format {
     pub const ALL: [Format; 5] = [Format::Csv, Format::Parquet, Format::Arrow, Format::GeoJson, Format::Xml];
+
+    /// Of rows whose columns nobody knows beforehand.
+    pub const OF_STATEMENTS: [Format; 3] = [Format::Csv, Format::Parquet, Format::Arrow];
 
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| name == format.name() || name == format.extension())

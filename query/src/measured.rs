@@ -10,10 +10,12 @@
 //! - Filters narrow what is read, and the engine filters once more.
 mod balance;
 mod dataset;
+mod demand;
 mod health;
 mod incident;
 mod latest;
 mod narrow;
+mod night;
 mod period;
 mod queue;
 mod road;
@@ -25,7 +27,9 @@ mod station;
 mod stations;
 mod table;
 mod traffic;
+mod typical;
 mod utility;
+mod zone;
 
 pub use self::{
     dataset::{MEASURED, Measure},

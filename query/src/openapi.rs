@@ -1,6 +1,6 @@
 //! What is served over HTTP, as OpenAPI 3.1.
 
-use crate::{export::Format, problem::Kind as ProblemKind, tables::Kind};
+use crate::{export::Format, problem::Kind as ProblemKind, tables::Kind, ticket::TEXT_BYTES_MAX};
 use serde_json::{Map, Value, json};
 
 /// A dataset, for people and for clients that are generated.
@@ -33,7 +33,7 @@ pub fn document(datasets: &[DatasetDoc], server: Option<&str>, version: &str) ->
         },
         "security": [{"bearer": []}, {"basic": []}],
         "paths": {
-            "/export/{dataset}.{format}": {"get": export(datasets)},
+            "/export/{dataset}.{format}": {"get": export(datasets), "post": statement()},
             "/datasets": {"get": page("the datasets with their columns", "listDatasets", "Datasets")},
             "/healthz": {"get": health()},
             "/openapi.json": {"get": page("this document", "getDocument", "Document")},
@@ -69,29 +69,51 @@ pub fn datasets(datasets: &[DatasetDoc]) -> Value {
 
 fn export(datasets: &[DatasetDoc]) -> Value {
     let names: Vec<_> = datasets.iter().map(|dataset| dataset.name.as_str()).collect();
-    let content: Map<_, _> =
-        Format::ALL.into_iter().map(|format| (media_type(format), content(format))).collect();
+    json!({
+        "operationId": "export",
+        "summary": "The rows of a dataset as a file",
+        "description": "Each dataset has its own columns and filters; see /datasets. Instants are RFC 3339. In CSV an apostrophe \
+                        guards texts that a spreadsheet would run. XML is DATEX II 2.x of traffic readings. With sql the \
+                        rows are those of a statement, and dataset only names the file.",
+        "parameters": parameters(&names),
+        "responses": files(&Format::ALL),
+    })
+}
+
+fn statement() -> Value {
+    let formats = Format::OF_STATEMENTS.map(Format::name);
+    let text = json!({"schema": {"type": "string", "maxLength": TEXT_BYTES_MAX}});
+    json!({
+        "operationId": "exportStatement",
+        "summary": "The answer of a statement as a file",
+        "parameters": [
+            {"name": "dataset", "in": "path", "required": true, "description": "the name of the file", "schema": {"type": "string"}},
+            {"name": "format", "in": "path", "required": true, "schema": {"type": "string", "enum": formats}},
+        ],
+        "requestBody": {
+            "description": "one SELECT",
+            "required": true,
+            "content": {"application/sql": text, "text/plain": text},
+        },
+        "responses": files(&Format::OF_STATEMENTS),
+    })
+}
+
+fn files(formats: &[Format]) -> Value {
+    let content: Map<_, _> = formats.iter().map(|format| (media_type(*format), content(*format))).collect();
+    let header = |about: &str| json!({"description": about, "schema": {"type": "string"}});
     let mut responses = json!({
         "200": {
             "description": "the rows, as a download; a transfer that breaks off is not the whole answer",
             "headers": {
-                "Content-Disposition": {
-                    "description": "the file's name: the same filters give the same one",
-                    "schema": {"type": "string"},
-                },
+                "Content-Disposition": header("the file's name: the same filters give the same one"),
+                "Screenline-Complete-Until": header("rows before this instant change no more, except by corrections"),
             },
             "content": content,
         },
     });
     refer(&mut responses, &ProblemKind::ALL);
-    json!({
-        "operationId": "export",
-        "summary": "The rows of a dataset as a file",
-        "description": "Each dataset has its own columns and filters; see /datasets. Instants are RFC 3339. In CSV an apostrophe \
-                        guards texts that a spreadsheet would run. XML is DATEX II 2.x of traffic readings.",
-        "parameters": parameters(&names),
-        "responses": responses,
-    })
+    responses
 }
 
 fn parameters(names: &[&str]) -> Value {
@@ -105,7 +127,10 @@ fn parameters(names: &[&str]) -> Value {
     let single = |name: &str, about: &str, schema: Value| json!({"name": name, "in": "query", "description": about, "schema": schema});
     let instant = || json!({"type": "string", "format": "date-time", "examples": ["2026-01-01T00:00:00Z"]});
     json!([
-        {"name": "dataset", "in": "path", "required": true, "schema": {"type": "string", "enum": names}},
+        {
+            "name": "dataset", "in": "path", "required": true, "description": "one that there is; with sql the name of the file",
+            "schema": {"anyOf": [{"type": "string", "enum": names}, {"type": "string"}]},
+        },
         {"name": "format", "in": "path", "required": true, "schema": {"type": "string", "enum": formats}},
         single("from", "rows of this instant and after", instant()),
         single("to", "rows before this instant", instant()),
@@ -116,6 +141,7 @@ fn parameters(names: &[&str]) -> Value {
         list("columns", "the columns to answer with, in this order"),
         single("width", "of buckets, such as 15m", json!({"type": "string"})),
         single("limit", "rows at most", json!({"type": "integer", "minimum": 0})),
+        single("sql", "one SELECT, instead of all filters; as csv, parquet or arrow", json!({"type": "string"})),
     ])
 }
 
@@ -338,6 +364,9 @@ mod tests {
         let export = &document["paths"]["/export/{dataset}.{format}"]["get"];
         assert_eq!(export["responses"].as_object().unwrap().len(), 1 + ProblemKind::ALL.len());
         assert_eq!(export["responses"]["200"]["content"].as_object().unwrap().len(), Format::ALL.len());
+        let statement = &document["paths"]["/export/{dataset}.{format}"]["post"];
+        assert!(statement["requestBody"]["content"]["application/sql"].is_object());
+        assert_eq!(statement["responses"]["200"]["content"].as_object().unwrap().len(), 3);
     }
 
     #[test]

@@ -4,18 +4,20 @@ use crate::{
     caller::{Caller, Door},
     catalogue, city,
     engine::{Batches, Engine, Statement},
+    error::{QueryError, Result},
     export::{self, Asked, Format},
     identity::Identity,
     openapi::{self, ColumnDoc, DatasetDoc},
     policy::OPERATOR,
     problem::Problem,
     tables::Kind,
-    ticket::{self, Ticket},
+    ticket::{self, TEXT_BYTES_MAX, Ticket},
 };
 use axum::{
     Extension, Router,
-    extract::State,
-    http::{HeaderValue, StatusCode, Uri, header},
+    body::to_bytes,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -29,6 +31,9 @@ use std::{collections::HashMap, sync::Arc};
 /// Datasets whose rows say themselves where they are.
 const HAS_PLACES: [&str; 3] = ["sensor", "segment", "zone"];
 
+/// Content types of a statement in a body.
+const STATEMENTS: [&str; 2] = ["application/sql", "text/plain"];
+
 type Reply = std::result::Result<Response, Problem>;
 
 /// What only those see who passed the entrance.
@@ -36,8 +41,8 @@ pub fn guarded() -> Router<Arc<Engine>> {
     Router::new()
         .route("/", get(about))
         .route("/city", get(city::city))
-        .route("/export", get(download))
-        .route("/export/{file}", get(download))
+        .route("/export", get(asked).post(stated))
+        .route("/export/{file}", get(asked).post(stated))
         .route("/datasets", get(datasets))
         .route("/openapi.json", get(document))
 }
@@ -47,48 +52,68 @@ pub fn open() -> Router<Arc<Engine>> {
     Router::new().route("/healthz", get(health))
 }
 
-async fn download(
+async fn asked(
     State(engine): State<Arc<Engine>>,
     Extension(identity): Extension<Identity>,
     uri: Uri,
 ) -> Reply {
+    download(&engine, identity, Asked::parse(uri.path(), uri.query(), None)?).await
+}
+
+/// By a statement in the body, which may be longer than a URL.
+async fn stated(
+    State(engine): State<Arc<Engine>>,
+    Extension(identity): Extension<Identity>,
+    request: Request,
+) -> Reply {
+    let (head, body) = request.into_parts();
+    check_is_statement(&head.headers)?;
+    let body = to_bytes(body, TEXT_BYTES_MAX).await.map_err(|error| {
+        QueryError::Exhausted(format!(
+            "the statement cannot be read: {error}; send one of up to {TEXT_BYTES_MAX} B"
+        ))
+    })?;
+    let text = ticket::text(&body)?.to_owned();
+    download(&engine, identity, Asked::parse(head.uri.path(), head.uri.query(), Some(text))?).await
+}
+
+fn check_is_statement(headers: &HeaderMap) -> Result<()> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let name = kind.split(';').next().unwrap_or_default().trim();
+    match STATEMENTS.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+        true => Ok(()),
+        false => Err(QueryError::Invalid(format!(
+            "the body is a SELECT: send it with the content-type {}",
+            STATEMENTS.join(" or ")
+        ))),
+    }
+}
+
+async fn download(engine: &Engine, identity: Identity, asked: Asked) -> Reply {
     let identity = match planted(Bug::OpenExport) {
         true => Identity { role: OPERATOR.into(), ..identity },
         false => identity,
     };
     let caller = Caller::new(identity, Door::Export);
-    let asked = Asked::parse(uri.path(), uri.query())?;
-    let ticket = Ticket {
-        dataset: asked.dataset.clone(),
-        from: asked.from,
-        to: asked.to,
-        sensor: asked.sensor,
-        metric: asked.metric,
-        segment: asked.segment,
-        zone: asked.zone,
-        columns: asked.columns,
-        width: asked.width,
-        limit: asked.limit,
-        ..Ticket::default()
-    };
+    let (from, to) = asked.range();
+    let Asked { name, format, statement } = asked;
     let complete_until = engine.complete_until().await?;
     // Before the rows, which hold a turn of the same caller until they are read.
-    let geometry = match asked.format == Format::GeoJson && !HAS_PLACES.contains(&asked.dataset.as_str()) {
-        true => Some(Arc::new(places(&engine, &caller).await?)),
+    let geometry = match format == Format::GeoJson && !HAS_PLACES.contains(&name.as_str()) {
+        true => Some(Arc::new(places(engine, &caller).await?)),
         false => None,
     };
-    let (schema, batches) =
-        engine.query(&caller, ticket::new_id(), Statement::Dataset(Box::new(ticket))).await?;
+    let (schema, batches) = engine.query(&caller, ticket::new_id(), statement).await?;
     let context = export::Context {
-        dataset: asked.dataset,
-        from: asked.from,
-        to: asked.to,
+        dataset: name,
+        from,
+        to,
         at: Timestamp::now(),
         complete_until: Some(complete_until),
         geometry,
         ..export::Context::default()
     };
-    let mut response = export::response(asked.format, &schema, batches, &context).await?;
+    let mut response = export::response(format, &schema, batches, &context).await?;
     if let Ok(until) = HeaderValue::try_from(complete_until.to_string()) {
         response.headers_mut().insert("screenline-complete-until", until);
     }
@@ -96,7 +121,7 @@ async fn download(
 }
 
 /// Where each sensor is that the caller sees, as GeoJSON.
-async fn places(engine: &Engine, caller: &Caller) -> Result<HashMap<String, Value>, Problem> {
+async fn places(engine: &Engine, caller: &Caller) -> Result<HashMap<String, Value>> {
     if !catalogue::shown(engine.rules(caller)?).any(|shown| shown.name == "sensor") {
         return Ok(HashMap::new());
     }
@@ -130,7 +155,7 @@ fn json_page(page: &Value) -> Response {
 }
 
 /// The datasets that somebody sees, for people and generated clients.
-fn docs(engine: &Engine, identity: Identity) -> Result<Vec<DatasetDoc>, Problem> {
+fn docs(engine: &Engine, identity: Identity) -> Result<Vec<DatasetDoc>> {
     let rules = engine.rules(&Caller::new(identity, Door::Export))?;
     let docs = catalogue::shown(rules).map(|shown| {
         let columns = shown.schema.fields().iter().filter_map(|field| {
@@ -163,6 +188,7 @@ async fn about(State(engine): State<Arc<Engine>>, Extension(identity): Extension
          \x20        dbapi.connect(\"grpc://HOST:PORT\").cursor().execute(\"SELECT * FROM reading LIMIT 10\")\n\
          or:      pyarrow.flight.connect(\"grpc://HOST:PORT\").do_get(pyarrow.flight.Ticket(b'{\"dataset\": \"reading\"}'))\n\
          Files:   /export/rollup_1h.csv?from=2026-01-01T00:00:00Z&sensor=NAME (csv, parquet, arrow, geojson, xml)\n\
+         \x20        /export/answer.csv?sql=SELECT.. (csv, parquet, arrow), or POST the statement\n\
          \x20        /datasets and /openapi.json say what there is\n\n\
          Datasets:\n",
     );

@@ -143,17 +143,18 @@ impl Ticket {
             frame = frame
                 .filter(col(name).in_list(wanted.iter().map(|text| lit(text.as_str())).collect(), false))?;
         }
+        let is_of_selection = Measure::named(&self.dataset).is_some_and(Measure::is_of_selection);
         for (name, wanted) in [("segment", &self.segment), ("zone", &self.zone)] {
             let Some(wanted) = wanted else { continue };
             let wanted = || wanted.iter().map(|text| lit(text.as_str())).collect();
             frame = match (has(name), has("sensor")) {
                 (true, _) => frame.filter(col(name).in_list(wanted(), false))?,
-                (false, true) => {
+                (false, true) if !is_of_selection => {
                     let there = context.table("sensor").await?.filter(col(name).in_list(wanted(), false))?;
                     let there = there.select([col("id")])?.into_unoptimized_plan();
                     frame.filter(in_subquery(col("sensor"), Arc::new(there)))?
                 }
-                (false, false) => {
+                (false, _) => {
                     return Err(QueryError::Invalid(format!("dataset {} is of no {name}", self.dataset)));
                 }
             };

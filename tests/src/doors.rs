@@ -36,12 +36,22 @@ pub enum Door {
     Web,
     /// A download.
     Export,
+    /// A download of a statement, in the body and in the URL.
+    Answer,
     /// What came since the city was empty, by an answer without an end.
     Live,
 }
 
-pub const DOORS: [Door; 7] =
-    [Door::Ticket, Door::Path, Door::Statement, Door::Prepared, Door::Web, Door::Export, Door::Live];
+pub const DOORS: [Door; 8] = [
+    Door::Ticket,
+    Door::Path,
+    Door::Statement,
+    Door::Prepared,
+    Door::Web,
+    Door::Export,
+    Door::Answer,
+    Door::Live,
+];
 /// Each with a token of the same name.
 pub const ROLES: [&str; 4] = ["operator", "planner", "analyst", "public"];
 
@@ -144,7 +154,10 @@ impl Guarded {
                 client.do_get(ticket.context("an endpoint")?).await?.try_collect().await?
             }
             Door::Web => self.web(secret, &ticket).await?,
-            Door::Export => return self.export(secret, table).await,
+            Door::Export => {
+                return self.export(secret, &format!("GET /export/{table}.csv?columns=sensor"), "").await;
+            }
+            Door::Answer => return self.answer(secret, &sql).await,
             Door::Live => self.live(secret, table).await?,
         };
         let mut sensors = BTreeSet::new();
@@ -223,12 +236,50 @@ impl Guarded {
         }
     }
 
-    async fn export(&self, secret: Option<&str>, table: &str) -> anyhow::Result<BTreeSet<String>> {
-        let head = format!("GET /export/{table}.csv?columns=sensor HTTP/1.0\r\n");
-        let (head, body) = self.http(secret, &head, b"").await?;
+    /// A statement goes in the body, of its media type.
+    async fn export(
+        &self,
+        secret: Option<&str>,
+        request: &str,
+        statement: &str,
+    ) -> anyhow::Result<BTreeSet<String>> {
+        let kind = format!("Content-Type: application/sql\r\nContent-Length: {}\r\n", statement.len());
+        let head = format!("{request} HTTP/1.0\r\n{kind}");
+        let (head, body) = self.http(secret, &head, statement.as_bytes()).await?;
         let text = String::from_utf8(body)?;
         ensure!(head.starts_with("HTTP/1.0 200") || head.starts_with("HTTP/1.1 200"), "{text}");
+        ensure!(header(&head, "screenline-complete-until").is_some(), "{head}");
         Ok(text.lines().skip(1).map(String::from).collect())
+    }
+
+    async fn answer(&self, secret: Option<&str>, sql: &str) -> anyhow::Result<BTreeSet<String>> {
+        let stated = self.export(secret, "POST /export/answer.csv", sql).await;
+        let asked = format!("GET /export/answer.csv?sql={}", sql.replace(' ', "+"));
+        let asked = self.export(secret, &asked, "").await;
+        let said = |answer: &anyhow::Result<BTreeSet<String>>| format!("{answer:?}");
+        ensure!(asked.is_ok() == stated.is_ok(), "{} and {}", said(&asked), said(&stated));
+        ensure!(stated.as_ref().ok() == asked.as_ref().ok(), "{} and {}", said(&asked), said(&stated));
+        stated
+    }
+
+    /// Whether a page of another origin makes the browser of a caller download a statement.
+    ///
+    /// # Errors
+    /// The service does not answer.
+    pub async fn serves_other_pages(&self, role: &str) -> anyhow::Result<bool> {
+        let secret = Some(self.secret(role)?);
+        let ours = "Content-Type: text/plain\r\nContent-Length: 8\r\n";
+        for theirs in ["Origin: https://page.example", "Sec-Fetch-Site: cross-site"] {
+            let head = format!("POST /export/answer.csv HTTP/1.0\r\n{ours}{theirs}\r\n");
+            let (head, body) = self.http(secret, &head, b"SELECT 1").await?;
+            if !head.contains(" 403 ") || !String::from_utf8_lossy(&body).contains("another origin") {
+                return Ok(true);
+            }
+        }
+        let (head, _) =
+            self.http(secret, &format!("POST /export/a.csv HTTP/1.0\r\n{ours}"), b"SELECT 1").await?;
+        ensure!(head.contains(" 200 ") && head.contains("filename=\"a.csv\""), "{head}");
+        Ok(false)
     }
 
     /// Head and body of the answer to a request of HTTP/1.0.
@@ -324,6 +375,7 @@ pub async fn every_role_sees_its_own(storage: Storage, plan: impl Fn(Plan) -> Pl
         !guarded.steals("operator", "public").await?,
         "a prepared statement answers whoever has its handle"
     );
+    ensure!(!guarded.serves_other_pages("operator").await?, "a page of another origin is answered");
     let verified = command::json(guarded.city.workplace(), &["access", "verify"])?;
     ensure!(verified["ok"] == true, "{verified}");
     let said = command::run(guarded.city.workplace(), &["access", "list", "--who", "public", "--json"])?;

@@ -52,6 +52,8 @@ pub struct Steps {
     days: Vec<(Date, Range<usize>)>,
 }
 
+pub(super) const DAY_S: u32 = 86_400;
+
 /// More buckets are not asked for by anybody who looks at them.
 const STEPS_MAX: usize = 100_000;
 
@@ -71,7 +73,7 @@ impl Steps {
     /// They are too many.
     pub fn of(period: &Range<Time>, width: Width, zone: &TimeZone) -> Result<Steps, Unfit> {
         match width {
-            Width::Days => Self::of_days(period, 86_400, zone),
+            Width::Days => Self::of_days(period, DAY_S, zone),
             Width::Micros(micros) => {
                 let (mut at, mut spans) = (period.start.floor(micros), Vec::new());
                 while at < period.end && spans.len() <= STEPS_MAX {
@@ -95,7 +97,7 @@ impl Steps {
             let midnight = Level::Day.end(at, zone);
             while at < midnight {
                 let next = match seconds {
-                    86_400 => midnight,
+                    DAY_S => midnight,
                     _ => Time::from_micros(at.micros() + i64::from(seconds.max(1)) * 1_000_000).min(midnight),
                 };
                 spans.push(at..next);
@@ -105,7 +107,7 @@ impl Steps {
         Self::new(spans, seconds, zone)
     }
 
-    fn new(spans: Vec<Range<Time>>, seconds: u32, zone: &TimeZone) -> Result<Steps, Unfit> {
+    pub(super) fn new(spans: Vec<Range<Time>>, seconds: u32, zone: &TimeZone) -> Result<Steps, Unfit> {
         if STEPS_MAX < spans.len() {
             return Err(Unfit::TooMany);
         }

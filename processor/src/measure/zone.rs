@@ -65,7 +65,7 @@ pub struct Amounts {
 }
 
 /// A step of which less was observed says nothing of its whole.
-const OBSERVED_LEAST: f64 = 0.95;
+pub(super) const OBSERVED_LEAST: f64 = 0.95;
 
 /// What a meter counted in one bucket. Of a register between its readings, however far apart: so a total is kept. Nothing
 /// where totals are missing.

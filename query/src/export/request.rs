@@ -1,7 +1,11 @@
-//! What an export is asked for by: a path and its query string.
+//! What an export is asked for by: a path, its query string, and a statement in the body.
 
 use super::Format;
-use crate::error::{QueryError, Result};
+use crate::{
+    engine::Statement,
+    error::{QueryError, Result},
+    ticket::Ticket,
+};
 use jiff::Timestamp;
 use url::form_urlencoded;
 
@@ -11,24 +15,17 @@ const QUERY_BYTES_MAX: usize = 64 << 10;
 const NAMES_MAX: usize = 10_000;
 
 const LISTS: [&str; 5] = ["sensor", "metric", "segment", "zone", "columns"];
-const SINGLES: [&str; 6] = ["dataset", "format", "from", "to", "width", "limit"];
+const SINGLES: [&str; 7] = ["dataset", "format", "from", "to", "width", "limit", "sql"];
 
 /// `/export/reading.csv?from=2026-01-01T00:00:00Z&sensor=a,b&sensor=c` or `/export?dataset=reading&format=csv`: the
-/// filters of a ticket, under the same names. `from` is included, `to` is not.
+/// filters of a ticket, under the same names. `from` is included, `to` is not. `/export/answer.csv?sql=SELECT..`: a
+/// statement, and what the file is called.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asked {
-    pub dataset: String,
-    pub from: Option<Timestamp>,
-    pub to: Option<Timestamp>,
-    pub sensor: Option<Vec<String>>,
-    pub metric: Option<Vec<String>>,
-    pub segment: Option<Vec<String>>,
-    pub zone: Option<Vec<String>>,
-    pub columns: Option<Vec<String>>,
-    /// Of buckets, such as `15m`; not judged here.
-    pub width: Option<String>,
-    pub limit: Option<usize>,
+    /// Of the file: its dataset, or what somebody calls the answer of a statement.
+    pub name: String,
     pub format: Format,
+    pub statement: Statement,
 }
 
 /// Each parameter as it was given.
@@ -40,29 +37,41 @@ struct Given {
 }
 
 impl Asked {
-    /// `path` and `query` as they stand in the request, still percent-encoded.
+    /// `path` and `query` as they stand in the request, still percent-encoded; `body` is a statement.
     ///
     /// # Errors
     /// If they are not such a request; the message says what to write instead.
-    pub fn parse(path: &str, query: Option<&str>) -> Result<Self> {
+    pub fn parse(path: &str, query: Option<&str>, body: Option<String>) -> Result<Self> {
         let query = query.unwrap_or_default();
         if QUERY_BYTES_MAX < query.len() {
             return Err(invalid(format!(
-                "more than {QUERY_BYTES_MAX} B of parameters; ask for fewer names, or by a ticket over Flight"
+                "more than {QUERY_BYTES_MAX} B of parameters; ask for fewer names, or by a ticket over Flight, and POST a long statement"
             )));
         }
         let mut given = Given::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             given.take(&name, value.into_owned())?;
         }
-        let Given { singles: [dataset, format, from, to, width, limit], lists, .. } = given;
+        let filter = given.filter();
+        let Given { singles: [dataset, format, from, to, width, limit, sql], lists, .. } = given;
         let [sensor, metric, segment, zone, columns] = lists;
         let (in_path, its_format) = file(path)?;
+        let format = one("format", its_format, format.map(|name| known(&name)).transpose()?)?
+            .ok_or_else(|| invalid(format!("no format; there are {}", formats())))?;
+        if let Some(text) = one_statement(sql, body)? {
+            if let Some(name) = filter {
+                return Err(invalid(format!("{name} beside a statement; say it there, in WHERE or LIMIT")));
+            }
+            if !Format::OF_STATEMENTS.contains(&format) {
+                let formats = Format::OF_STATEMENTS.map(Format::name).join(", ");
+                return Err(invalid(format!("a statement has no {}; there are {formats}", format.name())));
+            }
+            let name = in_path.unwrap_or_else(|| "answer".to_owned());
+            return Ok(Self { name, format, statement: Statement::Sql { text, parameters: Vec::new() } });
+        }
         let dataset = one("dataset", in_path, dataset)?.ok_or_else(|| {
             invalid("no dataset; ask for e.g. /export/reading.csv, and see /datasets".into())
         })?;
-        let format = one("format", its_format, format.map(|name| known(&name)).transpose()?)?
-            .ok_or_else(|| invalid(format!("no format; there are {}", formats())))?;
         let (from, to) = (instant("from", from)?, instant("to", to)?);
         if let (Some(from), Some(to)) = (from, to)
             && to <= from
@@ -75,7 +84,18 @@ impl Asked {
                     .map_err(|_| invalid(format!("limit {text:?} is not a number of rows, such as 1000")))
             })
             .transpose()?;
-        Ok(Self { dataset, from, to, sensor, metric, segment, zone, columns, width, limit, format })
+        let name = dataset.clone();
+        let ticket =
+            Ticket { from, to, sensor, metric, segment, zone, columns, width, limit, ..Ticket::of(&dataset) };
+        Ok(Self { name, format, statement: Statement::Dataset(Box::new(ticket)) })
+    }
+
+    /// The range of time that is asked for beside a statement.
+    pub fn range(&self) -> (Option<Timestamp>, Option<Timestamp>) {
+        match &self.statement {
+            Statement::Dataset(ticket) => (ticket.from, ticket.to),
+            Statement::Sql { .. } => (None, None),
+        }
     }
 }
 
@@ -110,9 +130,26 @@ impl Given {
         }
         Ok(())
     }
+
+    /// A parameter that a statement has no use for.
+    fn filter(&self) -> Option<&'static str> {
+        let singles = SINGLES.into_iter().zip(self.singles.iter().map(Option::is_some));
+        let all = singles.chain(LISTS.into_iter().zip(self.lists.iter().map(Option::is_some)));
+        let mut filters = all.filter(|(name, is_given)| *is_given && !["format", "sql"].contains(name));
+        filters.next().map(|(name, _)| name)
+    }
 }
 
-/// Dataset and format of the path, where it names them.
+fn one_statement(in_query: Option<String>, in_body: Option<String>) -> Result<Option<String>> {
+    match (in_query, in_body) {
+        (Some(_), Some(_)) => {
+            Err(invalid("a statement in the body, and one in sql; send them one by one".into()))
+        }
+        (query, body) => Ok(query.or(body)),
+    }
+}
+
+/// Name and format of the path, where it names them.
 fn file(path: &str) -> Result<(Option<String>, Option<Format>)> {
     let name = path.strip_prefix("/export").unwrap_or(path).trim_matches('/');
     if name.is_empty() {
@@ -183,11 +220,18 @@ mod tests {
     use proptest::prelude::*;
 
     fn asked(path: &str, query: &str) -> Asked {
-        Asked::parse(path, Some(query)).unwrap()
+        Asked::parse(path, Some(query), None).unwrap()
+    }
+
+    fn ticket(asked: Asked) -> Ticket {
+        match asked.statement {
+            Statement::Dataset(ticket) => *ticket,
+            Statement::Sql { text, .. } => panic!("a statement: {text}"),
+        }
     }
 
     fn refused(path: &str, query: &str) -> String {
-        Asked::parse(path, Some(query)).unwrap_err().to_string()
+        Asked::parse(path, Some(query), None).unwrap_err().to_string()
     }
 
     fn names(names: &[&str]) -> Option<Vec<String>> {
@@ -201,8 +245,7 @@ mod tests {
             "from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00%2B01:00&sensor=a,b&sensor=c%26d&metric=traffic.flow\
              &segment=ring-4&zone=z&columns=time,sum&width=15m&limit=10",
         );
-        let expected = Asked {
-            dataset: "rollup_1h".into(),
+        let expected = Ticket {
             from: Some("2026-01-01T00:00:00Z".parse().unwrap()),
             to: Some("2026-01-01T23:00:00Z".parse().unwrap()),
             sensor: names(&["a", "b", "c&d"]),
@@ -212,14 +255,40 @@ mod tests {
             columns: names(&["time", "sum"]),
             width: Some("15m".into()),
             limit: Some(10),
-            format: Format::Parquet,
+            ..Ticket::of("rollup_1h")
         };
-        assert_eq!(asked, expected);
+        assert_eq!((asked.name.as_str(), asked.format), ("rollup_1h", Format::Parquet));
+        assert_eq!(asked.range(), (expected.from, expected.to));
+        assert_eq!(ticket(asked), expected);
+    }
+
+    #[test]
+    fn a_statement_stands_alone() {
+        let sql = |text: &str| Statement::Sql { text: text.into(), parameters: Vec::new() };
+        let short = asked("/export/by-road.csv", "sql=SELECT+1,+%27a%2Bb%27");
+        assert_eq!((short.name.as_str(), short.format), ("by-road", Format::Csv));
+        assert_eq!(short.statement, sql("SELECT 1, 'a+b'"));
+        assert_eq!(asked("/export", "format=arrow&sql=SELECT+1").name, "answer");
+        let of_body = |query| Asked::parse("/export/a.parquet", query, Some("SELECT 2".into()));
+        assert_eq!(of_body(None).unwrap().statement, sql("SELECT 2"));
+        assert!(of_body(Some("sql=SELECT+1")).unwrap_err().to_string().contains("one by one"));
+        assert!(of_body(Some("limit=1")).unwrap_err().to_string().contains("limit beside a statement"));
+        for (path, query, text) in [
+            ("/export/a.csv", "sql=SELECT+1&sensor=b", "sensor beside a statement"),
+            ("/export/a.csv", "sql=SELECT+1&dataset=a", "dataset beside a statement"),
+            ("/export/a.csv", "sql=SELECT+1&sql=SELECT+2", "sql is given twice"),
+            ("/export/a.geojson", "sql=SELECT+1", "no geojson; there are csv, parquet, arrow"),
+            ("/export/a.xml", "sql=SELECT+1", "no xml"),
+            ("/export/a", "sql=SELECT+1", "no format"),
+        ] {
+            let error = refused(path, query);
+            assert!(error.contains(text), "{path}?{query}: {error}");
+        }
     }
 
     #[test]
     fn path_and_parameters_say_the_same() {
-        let in_path = Asked::parse("/export/reading.csv", None).unwrap();
+        let in_path = Asked::parse("/export/reading.csv", None, None).unwrap();
         assert_eq!(asked("/export", "dataset=reading&format=csv"), in_path);
         assert_eq!(asked("/export/", "dataset=reading&format=CSV"), in_path);
         assert_eq!(asked("/export/reading", "format=csv"), in_path);
@@ -230,13 +299,13 @@ mod tests {
     #[test]
     fn a_forgotten_escape_of_plus_is_understood() {
         let bare = asked("/export/reading.csv", "from=2026-01-01T00:00:00+01:00");
-        assert_eq!(bare.from, Some("2025-12-31T23:00:00Z".parse().unwrap()));
+        assert_eq!(ticket(bare).from, Some("2025-12-31T23:00:00Z".parse().unwrap()));
     }
 
     #[test]
     fn a_refusal_says_what_to_write() {
         for (path, query, text) in [
-            ("/export", "", "no dataset"),
+            ("/export", "format=csv", "no dataset"),
             ("/export/reading", "", "no format; there are csv, parquet, arrow, geojson, xml"),
             ("/export/reading.xlsx", "", "no format \"xlsx\"; there are csv, parquet"),
             ("/export/reading.csv", "sensors=a", "did you mean sensor?"),
@@ -274,14 +343,15 @@ mod tests {
     proptest! {
         #[test]
         fn any_request_is_read_or_refused(path in ".{0,30}", query in "[a-z=&,%+;0-9\u{0}-\u{ff}]{0,80}") {
-            let _ = Asked::parse(&path, Some(&query));
+            let _ = Asked::parse(&path, Some(&query), None);
+            let _ = Asked::parse(&path, Some(&query), Some(query.clone()));
         }
 
         #[test]
         fn any_name_comes_back(name in "[^,\u{fffd}]{1,20}") {
             prop_assume!(!name.trim().is_empty());
             let query = form_urlencoded::Serializer::new(String::new()).append_pair("sensor", &name).finish();
-            prop_assert_eq!(asked("/export/reading.csv", &query).sensor, names(&[name.trim()]));
+            prop_assert_eq!(ticket(asked("/export/reading.csv", &query)).sensor, names(&[name.trim()]));
         }
     }
 }

@@ -2,19 +2,15 @@
 
 use super::{
     dataset::{Column, ENDS, TIME, UNIT, column},
-    narrow, period,
+    period,
     rows::{Cell, Rows},
-    scan::{Asked, bounded},
+    scan::Asked,
     source::Session,
+    zone,
 };
-use crate::{
-    error::{QueryError, Result},
-    tables::Kind,
-};
+use crate::{error::Result, tables::Kind};
 use processor::measure::{
-    Width,
     balance::{self, BACK},
-    network,
     utility::Balance,
     zone::{Day, Role},
 };
@@ -41,30 +37,13 @@ pub const COLUMNS: &[Column] = &[
     column("unknown", Kind::Int64, "1", "steps of customers' meters of which nothing is known"),
 ];
 
-/// What the meters of a zone count.
-const METRIC: &str = "water.volume";
-
 pub async fn read(asked: &Asked, session: &Session, rows: &mut Rows) -> Result<()> {
-    let steps = period::steps(asked.range()?, Width::Days, &session.zone)?;
-    let (Some(first), Some(last)) = (steps.spans.first(), steps.spans.last()) else { return Ok(()) };
+    let steps = asked.steps(&session.zone)?;
+    let Some(whole) = period::since(BACK, &steps)? else { return Ok(()) };
     let (client, registry) = (session.client()?, session.registry());
-    let zones = client.query("SELECT id FROM zone ORDER BY id", &[]).await?;
-    let zones: Vec<String> =
-        zones.iter().map(|row| row.try_get(0)).collect::<Result<_, tokio_postgres::Error>>()?;
-    let names = zones.iter().map(|zone| Some(zone.as_str())).collect();
-    let kept = narrow::kept(&asked.filters, zones.len(), [("zone", names)])?;
-    bounded(kept.iter().filter(|kept| **kept).count().saturating_mul(steps.len()))?;
-    let from = first.start.timestamp().checked_sub(BACK);
-    let from =
-        from.map_err(|error| QueryError::Invalid(format!("a range that begins so long ago: {error}")))?;
-    let whole = from..last.end.timestamp();
-    for zone in zones.iter().zip(kept).filter_map(|(zone, kept)| kept.then_some(zone)) {
-        let meters = network::meters(client, registry, zone, METRIC, &whole).await?;
-        let is_seen = meters.meters.iter().all(|meter| session.sees(&meter.series));
-        if meters.lack(&[Role::Inlet, Role::Customer]).is_some() || !is_seen {
-            continue;
-        }
-        let meters = meters.meters;
+    for zone in &zone::kept(asked, session, &steps).await? {
+        let needed = [Role::Inlet, Role::Customer];
+        let Some(meters) = zone::meters(session, zone, &whole, &needed).await? else { continue };
         let ledger = balance::ledger(client, registry, &meters, &whole, &session.zone, || ()).await?;
         let days: BTreeMap<_, _> = ledger.days().map(|day| (day.day, day)).collect();
         for (at, (date, _)) in steps.days().iter().enumerate() {

@@ -1,6 +1,8 @@
 //! What is offered: names, columns, units and comments. Names are stable: dashboards depend on them.
 
-use super::{balance, health, incident, latest, queue, road, rollup, station, traffic, utility};
+use super::{
+    balance, demand, health, incident, latest, night, queue, road, rollup, station, traffic, typical, utility,
+};
 use crate::tables::Kind;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use processor::{measure::Width, model::bucket::HOUR};
@@ -33,8 +35,11 @@ pub enum What {
     Road,
     Queue,
     Incident,
+    Typical,
     Utility,
+    Demand,
     Balance,
+    Night,
     Health,
     Latest,
 }
@@ -110,6 +115,16 @@ pub const MEASURED: &[Measure] = &[
         columns: incident::COLUMNS,
     },
     Measure {
+        name: "typical",
+        about: "what the detectors that are asked for say together on a usual day, a row a bucket: typical('15m')",
+        what: What::Typical,
+        width: Some(Width::Micros(HOUR)),
+        grain_s: None,
+        key: &["time"],
+        narrows: &["sensor", "segment", "direction"],
+        columns: typical::COLUMNS,
+    },
+    Measure {
         name: "utility",
         about: "what one meter counted in one bucket, in its zone and role: utility('1d')",
         what: What::Utility,
@@ -120,6 +135,16 @@ pub const MEASURED: &[Measure] = &[
         columns: utility::COLUMNS,
     },
     Measure {
+        name: "demand",
+        about: "the peak demand of one meter on one local day, by blocks and sliding, with its load and power factor",
+        what: What::Demand,
+        width: None,
+        grain_s: Some(300),
+        key: &["time", "sensor", "metric"],
+        narrows: &["sensor", "zone", "metric", "unit"],
+        columns: demand::COLUMNS,
+    },
+    Measure {
         name: "balance",
         about: "the water balance of one zone with inlets and customers on one local day",
         what: What::Balance,
@@ -128,6 +153,16 @@ pub const MEASURED: &[Measure] = &[
         key: &["time", "zone"],
         narrows: &["zone"],
         columns: balance::COLUMNS,
+    },
+    Measure {
+        name: "night",
+        about: "the minimum night flow of one zone with inlets on one local day, and whether it left its baseline",
+        what: What::Night,
+        width: None,
+        grain_s: Some(3_600),
+        key: &["time", "zone"],
+        narrows: &["zone"],
+        columns: night::COLUMNS,
     },
     Measure {
         name: "health",
@@ -159,6 +194,11 @@ impl Measure {
     /// Whether it is computed for a range of time that has to be asked for.
     pub fn needs_range(&self) -> bool {
         !matches!(self.what, What::Health | What::Latest)
+    }
+
+    /// Whether a row is of all that filters on names leave: then these say what is computed, and not which rows are shown.
+    pub fn is_of_selection(&self) -> bool {
+        self.what == What::Typical
     }
 
     /// All columns are nullable, as those of tables; units and comments are in the metadata of fields.

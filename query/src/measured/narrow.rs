@@ -1,6 +1,7 @@
 //! Filters on names -> which candidates are read at all. The engine filters again, so that a filter that cannot be decided
-//! here keeps them all.
+//! here keeps them all; but not where a row is of all that they leave.
 
+use super::scan::Asked;
 use crate::{
     error::Result,
     series::{self, Series},
@@ -18,7 +19,19 @@ use std::sync::Arc;
 pub type Texts<'t, const N: usize> = [(&'static str, Vec<Option<&'t str>>); N];
 
 /// Of so many candidates, which every filter on these texts leaves.
-pub fn kept<const N: usize>(filters: &[Expr], count: usize, texts: Texts<'_, N>) -> Result<Vec<bool>> {
+///
+/// # Errors
+/// A filter cannot be decided, and the engine does not filter again.
+pub fn kept<const N: usize>(asked: &Asked, count: usize, texts: Texts<'_, N>) -> Result<Vec<bool>> {
+    decided(&asked.filters, asked.measure.is_of_selection(), count, texts)
+}
+
+fn decided<const N: usize>(
+    filters: &[Expr],
+    is_final: bool,
+    count: usize,
+    texts: Texts<'_, N>,
+) -> Result<Vec<bool>> {
     let mut kept = vec![true; count];
     let fields: Vec<Field> = texts.iter().map(|(name, _)| Field::new(*name, DataType::Utf8, true)).collect();
     let columns = texts.into_iter().map(|(_, texts)| Arc::new(StringArray::from(texts)) as ArrayRef);
@@ -27,8 +40,10 @@ pub fn kept<const N: usize>(filters: &[Expr], count: usize, texts: Texts<'_, N>)
     let candidates = RecordBatch::try_new_with_options(schema.clone(), columns.collect(), &rows)?;
     let known = |name: &str| schema.index_of(name).is_ok();
     for filter in filters.iter().filter(|filter| series::is_about(filter, known)) {
-        if let Ok(verdicts) = series::verdicts(filter, &candidates) {
-            kept.iter_mut().zip(verdicts).for_each(|(kept, holds)| *kept &= holds);
+        match series::verdicts(filter, &candidates) {
+            Ok(verdicts) => kept.iter_mut().zip(verdicts).for_each(|(kept, holds)| *kept &= holds),
+            Err(error) if is_final => return Err(error.into()),
+            Err(_) => {}
         }
     }
     Ok(kept)
@@ -57,7 +72,7 @@ mod tests {
         let texts = || {
             [("sensor", vec![Some("a"), Some("b"), Some("c")]), ("segment", vec![Some("x"), None, Some("y")])]
         };
-        let of = |filters: &[Expr]| kept(filters, 3, texts()).unwrap();
+        let of = |filters: &[Expr]| decided(filters, false, 3, texts()).unwrap();
         assert_eq!(of(&[]), [true, true, true]);
         assert_eq!(of(&[col("traffic.segment").eq(lit("x"))]), [true, false, false]);
         assert_eq!(of(&[col("segment").eq(lit("x")).or(col("sensor").eq(lit("b")))]), [true, true, false]);
@@ -65,7 +80,9 @@ mod tests {
         // Of other columns, or of no text: the engine's.
         let lane = col("lane").eq(lit(1));
         assert_eq!(of(&[lane.clone(), lane.or(col("sensor").eq(lit("a")))]), [true, true, true]);
-        assert_eq!(of(&[col("sensor").gt(lit(1))]), [true, true, true]);
+        let wrong = [col("sensor").gt(lit(1))];
+        assert_eq!(of(&wrong), [true, true, true]);
+        assert!(decided(&wrong, true, 3, texts()).is_err());
     }
 
     #[test]

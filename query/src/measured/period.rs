@@ -5,7 +5,7 @@ use crate::{
     pushdown::{self, MICROS_MAX, MICROS_MIN},
 };
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator, expr::InList};
-use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use processor::{
     measure::{Steps, Width, steps::Unfit},
     model::{Level, Time},
@@ -102,6 +102,18 @@ pub fn steps(range: &Range<Time>, width: Width, zone: &TimeZone) -> Result<Steps
         }
     };
     Steps::of(&(start..range.end), width, zone).map_err(unfit)
+}
+
+/// From so long before the first bucket to the end of the last; `None`: there is no bucket.
+///
+/// # Errors
+/// That is before all time.
+pub fn since(back: SignedDuration, steps: &Steps) -> Result<Option<Range<Timestamp>>> {
+    let (Some(first), Some(last)) = (steps.spans.first(), steps.spans.last()) else { return Ok(None) };
+    let from = first.start.timestamp().checked_sub(back);
+    let from =
+        from.map_err(|error| QueryError::Invalid(format!("a range that begins so long ago: {error}")))?;
+    Ok(Some(from..last.end.timestamp()))
 }
 
 pub fn unfit(error: Unfit) -> QueryError {

@@ -3,12 +3,12 @@
 use super::{
     balance,
     dataset::{Measure, What},
-    health, incident, latest, period, queue, road, rollup,
+    demand, health, incident, latest, night, period, queue, road, rollup,
     rows::Rows,
     source::{Session, Source},
     station,
     stations::HELD_BYTES,
-    traffic, utility,
+    traffic, typical, utility,
 };
 use crate::{
     error::{QueryError, Result},
@@ -40,7 +40,7 @@ use tokio::sync::mpsc::Sender;
 /// Rows of one scan: more than anybody looks at, and a minute of work.
 const ROWS_MAX: usize = 2_000_000;
 /// Buckets of series, with the states they are made of, that one scan holds: there may be several scans.
-const CELLS: usize = 50_000;
+pub const CELLS: usize = 50_000;
 const CELL_BYTES: usize = 400;
 
 /// What is asked of a dataset.
@@ -139,8 +139,11 @@ impl Scan {
             What::Road => road::read(&self.asked, &session, &mut rows).await,
             What::Queue => queue::read(&self.asked, &session, &mut rows).await,
             What::Incident => incident::read(&self.asked, &session, &mut rows).await,
+            What::Typical => typical::read(&self.asked, &session, &mut rows).await,
             What::Utility => utility::read(&self.asked, &session, &mut rows).await,
+            What::Demand => demand::read(&self.asked, &session, &mut rows).await,
             What::Balance => balance::read(&self.asked, &session, &mut rows).await,
+            What::Night => night::read(&self.asked, &session, &mut rows).await,
             What::Health => health::read(&self.asked, &session, &mut rows).await,
             What::Latest => latest::read(&self.asked, &session, &mut rows).await,
         };
@@ -154,9 +157,11 @@ impl Scan {
     /// What it holds at most, beside the batches; zones and detectors are read by the measures themselves.
     fn bytes(&self) -> usize {
         match self.asked.measure.what {
-            What::Balance | What::Health => CELLS_MAX * CELL_BYTES,
+            What::Balance | What::Night | What::Health => CELLS_MAX * CELL_BYTES,
             What::Station | What::Road | What::Queue | What::Incident => CELLS * CELL_BYTES + HELD_BYTES,
-            What::Rollup | What::Traffic | What::Utility | What::Latest => CELLS * CELL_BYTES,
+            What::Rollup | What::Traffic | What::Typical | What::Utility | What::Demand | What::Latest => {
+                CELLS * CELL_BYTES
+            }
         }
     }
 }

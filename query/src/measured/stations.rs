@@ -1,12 +1,12 @@
 //! The stations that a scan is of, and what they measured, some at a time.
 
 use super::{
-    narrow,
+    narrow, period,
     scan::{self, Asked, fits},
     source::Session,
-    traffic::period,
 };
 use crate::error::{QueryError, Result};
+use jiff::SignedDuration;
 use processor::{
     measure::{
         Steps, history,
@@ -23,7 +23,7 @@ pub const HELD_BYTES: usize = 32 << 20;
 
 /// Every road with its stations.
 pub async fn roads(session: &Session, steps: &Steps) -> Result<Roads> {
-    let Some(period) = period(steps) else { return Ok(Roads::default()) };
+    let Some(period) = period::since(SignedDuration::ZERO, steps)? else { return Ok(Roads::default()) };
     Ok(network::roads(session.client()?, session.registry(), &period).await?)
 }
 
@@ -34,7 +34,7 @@ pub fn narrow(asked: &Asked, roads: &mut Roads) -> Result<()> {
         ("segment", roads_of().map(|(segment, _)| Some(segment)).collect()),
         ("direction", roads_of().map(|(_, direction)| direction).collect()),
     ];
-    let mut kept = narrow::kept(&asked.filters, roads.stations.len(), texts)?.into_iter();
+    let mut kept = narrow::kept(asked, roads.stations.len(), texts)?.into_iter();
     roads.stations.retain(|_| kept.next().unwrap_or(true));
     Ok(())
 }

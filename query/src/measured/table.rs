@@ -106,6 +106,18 @@ impl Table {
     }
 }
 
+fn mentions(filter: &Expr, is_known: impl Fn(&str) -> bool) -> bool {
+    filter.column_refs().iter().any(|column| is_known(&column.name))
+}
+
+fn alone(measure: &Measure) -> QueryError {
+    QueryError::Invalid(format!(
+        "{} puts together what filters name: say {} in filters of their own, such as AND sensor IN ('a', 'b')",
+        measure.name,
+        measure.narrows.join(", ")
+    ))
+}
+
 #[tonic::async_trait]
 impl TableProvider for Table {
     fn schema(&self) -> SchemaRef {
@@ -116,15 +128,16 @@ impl TableProvider for Table {
         TableType::Base
     }
 
-    /// Inexact: filters narrow what is read, and the engine filters again.
+    /// Inexact: filters narrow what is read, and the engine filters again. Exact where a row is of all that they leave.
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> EngineResult<Vec<TableProviderFilterPushDown>> {
         let narrows = |column: &str| self.measure.narrows.contains(&column);
-        let verdict = |filter: &&Expr| match Bounds::of(filter).is_some() || series::is_about(filter, narrows)
-        {
-            true => TableProviderFilterPushDown::Inexact,
-            false => TableProviderFilterPushDown::Unsupported,
+        let verdict = |filter: &&Expr| match series::is_about(filter, narrows) {
+            true if self.measure.is_of_selection() => Ok(TableProviderFilterPushDown::Exact),
+            false if self.measure.is_of_selection() && mentions(filter, narrows) => Err(alone(self.measure)),
+            is_about if is_about || Bounds::of(filter).is_some() => Ok(TableProviderFilterPushDown::Inexact),
+            _ => Ok(TableProviderFilterPushDown::Unsupported),
         };
-        Ok(filters.iter().map(verdict).collect())
+        Ok(filters.iter().map(verdict).collect::<Result<_>>()?)
     }
 
     async fn scan(
@@ -176,19 +189,9 @@ mod tests {
     #[tokio::test]
     async fn a_range_reaches_the_scan_and_is_needed() {
         let read = "from 2024-01-01T00:00:00Z to 2024-01-02T00:00:00Z";
-        for from in [
-            "rollup('15m')",
-            "rollup",
-            "traffic",
-            "traffic('20s')",
-            "station",
-            "road('15m')",
-            "queue",
-            "incident",
-            "utility('1d')",
-            "balance",
-            "health",
-        ] {
+        let of_widths = ["rollup('15m')", "rollup", "traffic", "traffic('20s')", "station", "road('15m')"];
+        let of_widths = of_widths.into_iter().chain(["typical('15m')", "utility('1d')"]);
+        for from in of_widths.chain(["queue", "incident", "demand", "balance", "night", "health"]) {
             let found = plan(&format!("SELECT * FROM {from} WHERE {DAY}")).await.unwrap();
             assert!(found.contains(read) && found.contains("FilterExec"), "{from}: {found}");
             let half = plan(&format!("SELECT * FROM {from} WHERE time >= now()")).await.unwrap_err();
@@ -203,6 +206,20 @@ mod tests {
         let joined = "SELECT t.v85 FROM traffic t JOIN utility u ON t.time = u.time
                       WHERE t.time BETWEEN '2024-01-01T00:00:00Z' AND '2024-01-02T00:00:00Z'";
         assert!(plan(joined).await.is_ok(), "the range of one side is that of the other");
+    }
+
+    #[tokio::test]
+    async fn what_is_put_together_is_said_by_filters_of_its_own() {
+        let of = |filter: &str| format!("SELECT * FROM typical('15m') WHERE {DAY} AND {filter}");
+        for filter in ["sensor IN ('a', 'b')", "segment = 'x' AND direction <> 'NB'", "sensor LIKE 'e1%'"] {
+            let found = plan(&of(filter)).await.unwrap();
+            let left = found.lines().find(|line| line.contains("FilterExec")).unwrap();
+            assert!(!left.contains("sensor") && !left.contains("segment"), "{filter}: {left}");
+        }
+        for filter in ["(sensor = 'a' OR weeks > 3)", "sensor = direction || volume_p50"] {
+            let error = plan(&of(filter)).await.unwrap_err();
+            assert!(error.to_string().contains("filters of their own"), "{filter}: {error}");
+        }
     }
 
     #[tokio::test]

@@ -2,12 +2,13 @@
 
 use super::{
     dataset::{COVERAGE, Column, ENDS, LATE, SENSOR, TIME, column},
-    narrow,
+    narrow, period,
     rows::{Cell, Rows},
     scan::{Asked, at_once, bounded, fits, settled},
     source::Session,
 };
 use crate::{error::Result, tables::Kind};
+use jiff::{SignedDuration, Timestamp};
 use processor::{
     measure::{
         Settled, Steps, network,
@@ -15,7 +16,7 @@ use processor::{
     },
     model::{Series, SeriesId},
 };
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 pub const COLUMNS: &[Column] = &[
     TIME,
@@ -57,12 +58,8 @@ pub const COLUMNS: &[Column] = &[
 
 pub async fn read(asked: &Asked, session: &Session, rows: &mut Rows) -> Result<()> {
     let steps = asked.steps(&session.zone)?;
-    let Some(period) = period(&steps) else { return Ok(()) };
-    let ids = narrow::ids(&asked.filters, &session.names, asked.measure.narrows);
-    let (client, registry) = (session.client()?, session.registry());
-    let mut detectors = network::detectors(client, registry, &period, ids.as_deref()).await?;
-    detectors.retain(|detector| detector.series().all(|series| session.sees(series)));
-    let detectors = kept(asked, detectors)?;
+    let Some(period) = period::since(SignedDuration::ZERO, &steps)? else { return Ok(()) };
+    let detectors = detectors(asked, session, &period).await?;
     bounded(detectors.len().saturating_mul(steps.len()))?;
     let series: Vec<Series> = detectors.iter().flat_map(Detector::series).cloned().collect();
     for detector in &detectors {
@@ -72,17 +69,11 @@ pub async fn read(asked: &Asked, session: &Session, rows: &mut Rows) -> Result<(
     }
     let most = detectors.iter().map(|detector| detector.series().count()).max().unwrap_or(1);
     for some in detectors.chunks((at_once(&series, &steps)? / most.max(1)).max(1)) {
-        let mut series: Vec<Series> = some.iter().flat_map(Detector::series).cloned().collect();
-        // One that moved is there at each of its places.
-        series.sort_unstable_by_key(|series| series.id);
-        series.dedup_by_key(|series| series.id);
-        let settled = settled(session, &series, &steps).await?;
-        let settled: HashMap<SeriesId, Vec<Settled>> =
-            series.iter().map(|series| series.id).zip(settled).collect();
+        let heard = heard(some, session, &steps).await?;
         for detector in some {
             for (bucket, span) in steps.spans.iter().enumerate() {
                 if detector.valid.contains(&span.start) {
-                    let said = detector.said(|series| settled.get(&series.id)?.get(bucket));
+                    let said = detector.said(|series| heard.get(&series.id)?.get(bucket));
                     let mut row = vec![span.start.into(), span.end.into()];
                     row.extend(of(detector, &said));
                     rows.put(row).await?;
@@ -93,10 +84,33 @@ pub async fn read(asked: &Asked, session: &Session, rows: &mut Rows) -> Result<(
     Ok(())
 }
 
-/// From the first bucket to the last.
-pub fn period(steps: &Steps) -> Option<std::ops::Range<jiff::Timestamp>> {
-    let (first, last) = (steps.spans.first()?, steps.spans.last()?);
-    Some(first.start.timestamp()..last.end.timestamp())
+/// The detectors that may be seen, as far as filters leave them.
+///
+/// # Errors
+/// The database cannot be read.
+pub async fn detectors(asked: &Asked, session: &Session, period: &Range<Timestamp>) -> Result<Vec<Detector>> {
+    let ids = narrow::ids(&asked.filters, &session.names, asked.measure.narrows);
+    let (client, registry) = (session.client()?, session.registry());
+    let mut detectors = network::detectors(client, registry, period, ids.as_deref()).await?;
+    detectors.retain(|detector| detector.series().all(|series| session.sees(series)));
+    kept(asked, detectors)
+}
+
+/// The buckets of every series of some detectors.
+///
+/// # Errors
+/// The database cannot be read.
+pub async fn heard<'d>(
+    detectors: impl IntoIterator<Item = &'d Detector>,
+    session: &Session,
+    steps: &Steps,
+) -> Result<HashMap<SeriesId, Vec<Settled>>> {
+    let mut series: Vec<Series> = detectors.into_iter().flat_map(Detector::series).cloned().collect();
+    // One that moved is there at each of its places.
+    series.sort_unstable_by_key(|series| series.id);
+    series.dedup_by_key(|series| series.id);
+    let settled = settled(session, &series, steps).await?;
+    Ok(series.iter().map(|series| series.id).zip(settled).collect())
 }
 
 fn kept(asked: &Asked, detectors: Vec<Detector>) -> Result<Vec<Detector>> {
@@ -106,7 +120,7 @@ fn kept(asked: &Asked, detectors: Vec<Detector>) -> Result<Vec<Detector>> {
         ("segment", text(|detector| detector.segment.as_deref())),
         ("direction", text(|detector| detector.direction.as_deref())),
     ];
-    let kept = narrow::kept(&asked.filters, detectors.len(), texts)?;
+    let kept = narrow::kept(asked, detectors.len(), texts)?;
     Ok(detectors.into_iter().zip(kept).filter_map(|(detector, kept)| kept.then_some(detector)).collect())
 }
 

@@ -2,17 +2,18 @@
 
 use super::{
     dataset::{COVERAGE, Column, ENDS, METRIC, PARTIAL, SENSOR, TIME, UNIT, column},
-    narrow,
+    narrow, period,
     rows::{Cell, Rows},
     scan::{Asked, at_once, bounded, fits, settled},
     source::Session,
-    traffic::period,
 };
 use crate::{error::Result, tables::Kind};
+use jiff::{SignedDuration, Timestamp};
 use processor::{
     measure::{Settled, network, sensor::Usage},
     model::{self, Series},
 };
+use std::ops::Range;
 
 pub const COLUMNS: &[Column] = &[
     TIME,
@@ -37,11 +38,8 @@ pub const COLUMNS: &[Column] = &[
 
 pub async fn read(asked: &Asked, session: &Session, rows: &mut Rows) -> Result<()> {
     let steps = asked.steps(&session.zone)?;
-    let Some(period) = period(&steps) else { return Ok(()) };
-    let ids = narrow::ids(&asked.filters, &session.names, asked.measure.narrows);
-    let mut usages = network::usages(session.client()?, session.registry(), &period, ids.as_deref()).await?;
-    usages.retain(|usage| session.sees(&usage.series));
-    let usages = kept(asked, usages)?;
+    let Some(period) = period::since(SignedDuration::ZERO, &steps)? else { return Ok(()) };
+    let usages = usages(asked, session, &period).await?;
     bounded(usages.len().saturating_mul(steps.len()))?;
     for usage in &usages {
         fits(&steps, &usage.series, "sensor", || (&usage.sensor, &usage.metric))?;
@@ -58,6 +56,17 @@ pub async fn read(asked: &Asked, session: &Session, rows: &mut Rows) -> Result<(
     Ok(())
 }
 
+/// What counts what is used and may be seen, as far as filters leave it.
+///
+/// # Errors
+/// The database cannot be read.
+pub async fn usages(asked: &Asked, session: &Session, period: &Range<Timestamp>) -> Result<Vec<Usage>> {
+    let ids = narrow::ids(&asked.filters, &session.names, asked.measure.narrows);
+    let mut usages = network::usages(session.client()?, session.registry(), period, ids.as_deref()).await?;
+    usages.retain(|usage| session.sees(&usage.series));
+    kept(asked, usages)
+}
+
 fn kept(asked: &Asked, usages: Vec<Usage>) -> Result<Vec<Usage>> {
     let text = |of: fn(&Usage) -> Option<&str>| usages.iter().map(of).collect();
     let texts = [
@@ -67,7 +76,7 @@ fn kept(asked: &Asked, usages: Vec<Usage>) -> Result<Vec<Usage>> {
         ("metric", text(|usage| Some(&usage.metric))),
         ("unit", text(|usage| Some(&usage.series.unit))),
     ];
-    let kept = narrow::kept(&asked.filters, usages.len(), texts)?;
+    let kept = narrow::kept(asked, usages.len(), texts)?;
     Ok(usages.into_iter().zip(kept).filter_map(|(usage, kept)| kept.then_some(usage)).collect())
 }
 

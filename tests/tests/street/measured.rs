@@ -2,7 +2,9 @@
 
 tests::at_each_level!(
     a_measure_is_the_same_in_sql_as_on_the_screen,
-    a_balance_is_the_same_in_sql_as_on_the_screen,
+    a_balance_and_its_nights_are_the_same_in_sql_as_on_the_screen,
+    a_demand_is_the_same_in_sql_as_on_the_screen,
+    a_usual_day_is_of_the_weeks_before_by_the_clock,
     what_is_open_or_silent_is_answered_and_what_is_too_much_is_not,
 );
 
@@ -12,8 +14,8 @@ mod scenarios {
     use anyhow::{Context, ensure};
     use jiff::Timestamp;
     use serde_json::Value;
-    use simulators::{feed::Feed, replay::Speed};
-    use tests::{City, Storage, command, flight::Flight};
+    use simulators::replay::Speed;
+    use tests::{City, Plan, Storage, command, flight::Flight, page::Page};
 
     fn write(city: &City, name: &str, text: &str) -> anyhow::Result<String> {
         let path = city.workplace().path().join(name);
@@ -23,12 +25,7 @@ mod scenarios {
 
     /// A feed with its registry, settled.
     async fn feed(city: &City, name: &str) -> anyhow::Result<()> {
-        let mut files = Vec::new();
-        for (file, text) in Feed::named(name).context("the feed")?.registry() {
-            files.push(write(city, &format!("{name}-{file}"), text)?);
-        }
-        let files: Vec<&str> = files.iter().map(String::as_str).collect();
-        command::json(city.workplace(), &[&["registry", "import"], &files[..]].concat())?;
+        city.import_registry(name)?;
         city.replay_feed(name, Speed::Max, Arc::default()).await?;
         city.settled().await
     }
@@ -199,8 +196,11 @@ mod scenarios {
         Ok(())
     }
 
-    pub async fn a_balance_is_the_same_in_sql_as_on_the_screen(storage: Storage) -> anyhow::Result<()> {
-        const START_S: i64 = 1_704_067_200; // 2024-01-01T00:00:00Z
+    const START_S: i64 = 1_704_067_200; // 2024-01-01T00:00:00Z
+
+    pub async fn a_balance_and_its_nights_are_the_same_in_sql_as_on_the_screen(
+        storage: Storage,
+    ) -> anyhow::Result<()> {
         let city = City::up(storage).await?;
         let zones = write(&city, "zones.csv", "id,parent\nnorth,\nsouth,\n")?;
         let sensors = "id,kind,zone,role\nin,w-meter,north,inlet\nout,w-meter,north,export\nhome,w-meter,north,customer\n";
@@ -210,9 +210,10 @@ mod scenarios {
         for (sensor, amount) in [("in", 10), ("out", 1), ("home", 8)] {
             writeln!(series, "{sensor},water.volume,m3,total,3600")?;
             let mut pack = format!(r#"[{{"bn":"{sensor}:"}}"#);
-            // A meter of the second day was silent for an hour.
-            for hour in (1..=72).filter(|hour| *hour != 30 || sensor != "out") {
+            // A meter of the second day was silent for an hour; from the fifth day on there is a leak.
+            for hour in (1..=120).filter(|hour| *hour != 30 || sensor != "out") {
                 let t = START_S + 3_600 * hour;
+                let amount = if hour > 96 && sensor == "in" { 2 * amount } else { amount };
                 write!(pack, r#",{{"n":"water.volume","u":"m3","t":{t},"v":{amount}}}"#)?;
             }
             messages.push((format!("city/senml/{sensor}"), (pack + "]").into_bytes()));
@@ -232,6 +233,123 @@ mod scenarios {
         ensure!(found[0][4] == "24" && found[1][4].is_empty(), "{found:?}");
         let zones = flight.rows(&format!("SELECT DISTINCT zone, unit FROM balance WHERE {DAY}")).await?;
         ensure!(zones == [["north", "m3"]], "south has no meters: {zones:?}");
+
+        let five = ["utility", "nights", "north", "--from", "2024-01-01", "--to", "2024-01-06", "--json"];
+        let screen: Value = serde_json::from_str(&command::run(city.workplace(), &five)?.out)?;
+        let expected = said(&screen["nights"], &["night", "flow", "baseline", "limit", "alarm"]);
+        let sql = "SELECT to_char(time, '%Y-%m-%d'), flow, baseline, alarm_limit, alarm FROM night
+                   WHERE time >= '2024-01-01T00:00:00Z' AND time < '2024-01-06T00:00:00Z' ORDER BY time";
+        let found = rows(&mut flight, sql).await?;
+        ensure!(found == expected && found.len() == 5, "{found:?} and not {expected:?}");
+        ensure!(found[4][1] == "19" && found[4][4] == "true", "{found:?}");
+        let zones = flight.rows(&format!("SELECT zone, unit FROM night WHERE {DAY}")).await?;
+        ensure!(zones == [["north", "m3/h"]], "{zones:?}");
+        city.stop()?;
+        Ok(())
+    }
+
+    pub async fn a_demand_is_the_same_in_sql_as_on_the_screen(storage: Storage) -> anyhow::Result<()> {
+        let city = City::up(storage).await?;
+        let sensors = write(&city, "sensors.csv", "id,kind,zone\nworks,e-meter,\n")?;
+        let series = "sensor,metric,unit,kind,interval_s\n\
+                      works,energy.active,kW.h,counter,300\nworks,energy.reactive,kV.A.h{reactive},total,900\n";
+        let series = write(&city, "series.csv", series)?;
+        command::json(city.workplace(), &["registry", "import", &sensors, &series])?;
+        let mut pack = String::from(r#"[{"bn":"works:"}"#);
+        let mut register = 100;
+        for five in 0..=2 * 288 {
+            let t = START_S + 300 * five;
+            write!(pack, r#",{{"n":"energy.active","u":"kWh","t":{t},"v":{register}}}"#)?;
+            // The highest windows begin at 12:05, and on the second day in the last evening.
+            register += if [145, 146, 147, 575].contains(&five) { 7 } else { 1 + five % 3 };
+            if five % 3 == 0 && 0 < five {
+                write!(pack, r#",{{"n":"energy.reactive","u":"kvarh","t":{t},"v":2.5}}"#)?;
+            }
+        }
+        city.publish("city/senml/works", pack + "]").await?;
+        city.settled().await?;
+        let days = ["--from", "2024-01-01", "--to", "2024-01-03", "--reactive", "energy.reactive"];
+        let screen = command::json(
+            city.workplace(),
+            &[&["utility", "demand", "energy.active", "works"], &days[..]].concat(),
+        )?;
+        let names = [
+            "day",
+            "energy",
+            "peak",
+            "peak_from",
+            "sliding_peak",
+            "sliding_from",
+            "load_factor",
+            "power_factor",
+        ];
+        let expected = said(&screen["days"], &names);
+        let mut flight = Flight::connect(city.flight_url()).await?;
+        let sql = "SELECT to_char(time, '%Y-%m-%d'), amount, peak, to_char(peak_at, '%H:%M'), sliding_peak,
+                       to_char(sliding_peak_at, '%H:%M'), load_factor, power_factor
+                   FROM demand WHERE sensor = 'works' AND metric = 'energy.active'
+                       AND time >= '2024-01-01T00:00:00Z' AND time < '2024-01-03T00:00:00Z' ORDER BY time";
+        let found = rows(&mut flight, sql).await?;
+        ensure!(found == expected && found.len() == 2, "{found:?} and not {expected:?}");
+        ensure!(found[0][5] == "12:05" && !found[0][7].is_empty(), "{found:?}");
+        let others = "SELECT metric, unit, demand_unit, block_s, power_factor FROM demand
+                      WHERE time >= '2024-01-01T00:00:00Z' AND time < '2024-01-02T00:00:00Z' ORDER BY metric DESC";
+        let others = flight.rows(others).await?;
+        let reactive = ["energy.reactive", "kV.A.h{reactive}", "kV.A.h{reactive}/h", "900", ""];
+        ensure!(others.len() == 2 && others[0] == reactive, "{others:?}");
+        ensure!(others[1][1..4] == ["kW.h", "kW", "900"], "{others:?}");
+        city.stop()?;
+        Ok(())
+    }
+
+    pub async fn a_usual_day_is_of_the_weeks_before_by_the_clock(storage: Storage) -> anyhow::Result<()> {
+        let city = Plan::up(storage).args(&["--time-zone", "Europe/Paris"]).start().await?;
+        let sensors = "id,kind,segment,direction\nleft,loop,ring,NB\nright,loop,ring,NB\n";
+        let sensors = write(&city, "sensors.csv", sensors)?;
+        let mut series = String::from("sensor,metric,unit,kind,interval_s\n");
+        for sensor in ["left", "right"] {
+            writeln!(series, "{sensor},traffic.volume,{{veh}},total,3600")?;
+            writeln!(series, "{sensor},traffic.speed.mean,km/h,rate,3600")?;
+        }
+        let series = write(&city, "series.csv", &series)?;
+        command::json(city.workplace(), &["registry", "import", &sensors, &series])?;
+        // Tuesdays from 08:00 to 09:00 in Paris: one in summer, and the eight before it in winter. The right loop was
+        // silent in the earliest of them.
+        let ends_s = "2024-04-02T07:00:00Z".parse::<Timestamp>()?.as_second();
+        let mut records = Vec::new();
+        for week in 0..=8 {
+            let t = ends_s - 7 * 86_400 * week + if week == 0 { 0 } else { 3_600 };
+            for (sensor, volume) in [("left", 10 * week), ("right", 5)] {
+                if week < 8 || sensor == "left" {
+                    records.push(format!(r#"{{"n":"{sensor}:traffic.volume","t":{t},"v":{volume}}}"#));
+                    records
+                        .push(format!(r#"{{"n":"{sensor}:traffic.speed.mean","u":"km/h","t":{t},"v":40}}"#));
+                }
+            }
+        }
+        city.publish("city/senml/loops", format!("[{}]", records.join(","))).await?;
+        city.settled().await?;
+        let mut flight = Flight::connect(city.flight_url()).await?;
+        let of = |filter: &str| {
+            format!(
+                "SELECT segment, detectors, weeks, volume_p15, volume_p50, volume_p85, speed_p50, occupancy_p50
+                 FROM typical('1h') WHERE {filter}
+                 AND time >= '2024-04-02T06:00:00Z' AND time < '2024-04-02T08:00:00Z' ORDER BY time"
+            )
+        };
+        let both = rows(&mut flight, &of("segment = 'ring' AND direction = 'NB'")).await?;
+        let silent = ["ring", "2", "0", "", "", "", "", ""];
+        ensure!(both == [["ring", "2", "7", "24", "45", "66", "40", ""], silent], "{both:?}");
+        let left = rows(&mut flight, &of("sensor = 'left'")).await?;
+        ensure!(left[0] == ["ring", "1", "8", "20.5", "45", "69.5", "40", ""], "{left:?}");
+        ensure!(rows(&mut flight, &of("sensor = 'nobody'")).await?.is_empty(), "nothing is put together");
+
+        let host = city.flight_url().replacen("grpc://", "http://", 1);
+        let ticket = "width=1h&from=2024-04-02T06:00:00Z&to=2024-04-02T07:00:00Z&sensor=left,right";
+        let file = Page::fetch(&format!("{host}/export/typical.csv?{ticket}&columns=volume_p50")).await?.0;
+        ensure!(file.trim_end().ends_with("\n45") || file.trim_end().ends_with("\n45.0"), "{file}");
+        let refused = Page::fetch(&format!("{host}/export/typical.csv?{ticket}&zone=north")).await;
+        ensure!(refused.is_err(), "a zone is no detector's");
         city.stop()?;
         Ok(())
     }

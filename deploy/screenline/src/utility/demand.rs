@@ -1,10 +1,14 @@
-use std::{ops::Range, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use jiff::{SignedDuration, Timestamp, civil::Date};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use processor::{
-    measure::{Settled, Steps, history, utility, zone},
+    measure::{
+        Settled, Steps,
+        demand::{self, Demand, Peak, Reactive},
+        history, zone,
+    },
     model::{MetricName, Series},
     registry,
 };
@@ -90,30 +94,18 @@ async fn demand(args: &DemandArgs, url: &str) -> anyhow::Result<ExitCode> {
     // Of reactive energy only whole days are asked for.
     let hourly = 3_600.max(read_s(&lagging)).max(read_s(&leading));
     let days = Steps::of_days(&(period.start.into()..period.end.into()), hourly, &tables.zone)?;
-    let lagging = sums(&tables, &lagging, &days).await?;
-    let leading = sums(&tables, &leading, &days).await?;
-    let daily = |amounts: &[Option<f64>], steps: &Range<usize>| {
-        (!amounts.is_empty()).then(|| amounts[steps.clone()].iter().copied().sum::<Option<f64>>())
+    let lagging = daily(&tables, &lagging, &days).await?;
+    let leading = daily(&tables, &leading, &days).await?;
+    let reactive = lagging.as_deref().map(|lagging| Reactive { lagging, leading: leading.as_deref() });
+    // Without the day that only windows of the last evening reach into.
+    let demands = demand::days(&steps_of, &active, args.block).into_iter().take(days.days().len());
+    let row = |(at, demand): (usize, Demand)| {
+        let factor = reactive.and_then(|reactive| reactive.factor(at, demand.amount));
+        row(&demand, factor, &tables.zone)
     };
-    let row = |(of_day, hours): (&LocalDay, &LocalDay)| {
-        let ((date, of_day), (_, hours)) = (of_day, hours);
-        let window = (args.block / step) as usize;
-        let sliding = of_day.start..(of_day.end + window - 1).min(active.len());
-        let energies = Energies {
-            active: &active[of_day.clone()],
-            sliding: &active[sliding],
-            lagging: daily(&lagging, hours),
-            leading: daily(&leading, hours),
-            step_s: f64::from(step),
-            window,
-        };
-        let begins = |at: usize| steps_of.clock(of_day.start + at).strftime("%H:%M").to_string();
-        energies.row(*date, begins)
-    };
-    let (rows, paint) =
-        (Rows(steps_of.days().iter().zip(days.days()).map(row).collect()), Paint::of_stdout());
+    let (rows, paint) = (Rows(demands.enumerate().map(row).collect()), Paint::of_stdout());
     let energy = &*chosen[0].series.unit;
-    let power = energy.strip_suffix(".h").map_or_else(|| format!("{energy}/h"), str::to_owned);
+    let power = demand::unit(energy);
     match args.json {
         true => {
             let units = json!({"energy": energy, "peak": power, "sliding_peak": power});
@@ -128,14 +120,16 @@ async fn demand(args: &DemandArgs, url: &str) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A day and its steps.
-type LocalDay = (Date, Range<usize>);
+/// What some series counted together on each day; `None` where there are none.
+async fn daily(tables: &Tables, series: &[Series], days: &Steps) -> anyhow::Result<Option<Vec<Option<f64>>>> {
+    Ok(match series {
+        [] => None,
+        series => Some(demand::daily(days, &sums(tables, series, days).await?)),
+    })
+}
 
-/// What some series counted together in each step; nothing where one of them was silent. None where there are none.
+/// What some series counted together in each step; nothing where one of them was silent.
 async fn sums(tables: &Tables, series: &[Series], steps: &Steps) -> anyhow::Result<Vec<Option<f64>>> {
-    if series.is_empty() {
-        return Ok(Vec::new());
-    }
     steps.check(series)?;
     let mut sums = vec![Some(0.0); steps.len()];
     let take = |at: usize, buckets: Vec<Settled>| {
@@ -147,40 +141,18 @@ async fn sums(tables: &Tables, series: &[Series], steps: &Steps) -> anyhow::Resu
     Ok(sums)
 }
 
-/// The energies of a local day.
-struct Energies<'e> {
-    active: &'e [Option<f64>],
-    /// As far as a window reaches that begins in the day.
-    sliding: &'e [Option<f64>],
-    lagging: Option<Option<f64>>,
-    leading: Option<Option<f64>>,
-    step_s: f64,
-    /// Steps of a block.
-    window: usize,
-}
-
-impl Energies<'_> {
-    fn row(&self, day: Date, begins: impl Fn(usize) -> String) -> Row {
-        let Energies { active, sliding, lagging, leading, step_s, window } = *self;
-        let total = |steps: &[Option<f64>]| steps.iter().copied().sum::<Option<f64>>();
-        let block = utility::peak_demand(active, step_s, window, window);
-        let sliding = utility::peak_demand(sliding, step_s, window, 1);
-        let blocks = active.chunks_exact(window);
-        let demands: Vec<Option<f64>> = blocks
-            .map(|block| total(block).map(|energy| energy * 3_600.0 / (step_s * window as f64)))
-            .collect();
-        let energy = total(active);
-        let factor = lagging
-            .and_then(|lagging| utility::power_factor(energy?, lagging?, leading.unwrap_or(Some(0.0))?));
-        vec![
-            ("day", Cell::Day(day)),
-            ("energy", Cell::Number(energy)),
-            ("peak", Cell::Number(block.map(|peak| peak.demand))),
-            ("peak_from", Cell::Text(block.map(|peak| begins(peak.at)))),
-            ("sliding_peak", Cell::Number(sliding.map(|peak| peak.demand))),
-            ("sliding_from", Cell::Text(sliding.map(|peak| begins(peak.at)))),
-            ("load_factor", Cell::Number(utility::load_factor(&demands))),
-            ("power_factor", Cell::Number(factor)),
-        ]
-    }
+fn row(demand: &Demand, factor: Option<f64>, zone: &TimeZone) -> Row {
+    let power = |peak: Option<Peak>| Cell::Number(peak.map(|peak| peak.demand));
+    let clock = |peak: Peak| zone.to_datetime(peak.from.timestamp()).strftime("%H:%M").to_string();
+    let begins = |peak: Option<Peak>| Cell::Text(peak.map(clock));
+    vec![
+        ("day", Cell::Day(demand.day)),
+        ("energy", Cell::Number(demand.amount)),
+        ("peak", power(demand.block)),
+        ("peak_from", begins(demand.block)),
+        ("sliding_peak", power(demand.sliding)),
+        ("sliding_from", begins(demand.sliding)),
+        ("load_factor", Cell::Number(demand.load_factor)),
+        ("power_factor", Cell::Number(factor)),
+    ]
 }

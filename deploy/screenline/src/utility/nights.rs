@@ -1,17 +1,16 @@
 use std::process::ExitCode;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use clap::Args;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use processor::measure::{
-    Steps,
-    balance::step_s,
+    night::{self, BACK},
     utility::{Night, NightRule},
-    zone::{self, Meter, Role},
+    zone::Role,
 };
 use serde_json::json;
 
-use super::{HOUR_S, ZoneArgs, amounts};
+use super::{ZoneArgs, tell};
 use crate::{
     console::Console,
     database::{DatabaseArgs, Tables},
@@ -57,21 +56,17 @@ async fn nights(args: &NightsArgs, url: &str, console: &Console) -> anyhow::Resu
     let period = args.period.of(&tables.zone, Timestamp::now())?;
     // Nights before have the meters of their time.
     let from = period.start.checked_sub(BACK).context("a period that long ago")?;
-    let meters = args.zone.meters(&tables, &(from..period.end), &[Role::Inlet]).await?;
-    let flowing: Vec<&Meter> = meters.iter().filter(|meter| meter.role != Role::Customer).collect();
-    let step = flowing.iter().map(|meter| step_s(&meter.series)).max().unwrap_or(HOUR_S);
-    ensure!(
-        HOUR_S.is_multiple_of(step),
-        "an inlet, an export or a tank of zone {} says totals of {step} s: a night flow needs steps that fill an hour",
-        args.zone.zone
-    );
-    let steps = Steps::of_days(&(from.into()..period.end.into()), step, &tables.zone)?;
-    let mut all = Vec::new();
-    amounts(&tables, &flowing, &steps, zone::observed, console, |_, amounts| all.push(amounts)).await?;
+    let whole = from..period.end;
+    let meters = args.zone.meters(&tables, &whole, &[Role::Inlet]).await?;
+    let flows = night::flows(&meters);
     let rule =
         NightRule { nights: args.in_a_row.into(), percent: args.percent.into(), ..NightRule::default() };
+    let Tables { client, registry, zone } = &tables;
+    let told = tell(console, flows.len());
+    let nights = night::nights(client, registry, &flows, &whole, zone, rule, told).await;
+    let mut nights = nights.with_context(|| format!("the nights of zone {}", args.zone.zone))?;
+    console.end_status();
     let first = tables.zone.to_datetime(period.start).date();
-    let mut nights = zone::nights(&steps, &zone::net_inflow(&steps, &all), rule);
     nights.retain(|night| first <= night.night);
     let alarms = nights.iter().filter(|night| night.is_alarm).count();
     let judged = nights.iter().filter(|night| night.flow.is_some() && night.limit.is_some()).count();
@@ -95,9 +90,6 @@ async fn nights(args: &NightsArgs, url: &str, console: &Console) -> anyhow::Resu
     }
     Ok(if is_alarm { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
-
-/// The baseline needs 28 nights, some of which may be missing.
-const BACK: SignedDuration = SignedDuration::from_hours(35 * 24);
 
 fn row(night: &Night) -> Row {
     vec![
