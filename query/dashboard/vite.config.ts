@@ -32,13 +32,12 @@ function shipped(): Plugin {
   return {
     name: "shipped",
     apply: "build",
-    closeBundle() {
-      const dist = join(ROOT, "dist");
-      for (const path of below(dist)) {
+    writeBundle({ dir }) {
+      for (const path of below(dir!)) {
         const packed = brotliCompressSync(readFileSync(path), { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } });
         writeFileSync(`${path}.br`, packed);
       }
-      writeFileSync(join(ROOT, "built.sha256"), `${sourceHash()}\n`);
+      if (dir === join(ROOT, "dist")) writeFileSync(join(ROOT, "built.sha256"), `${sourceHash()}\n`);
     },
   };
 }

@@ -1,11 +1,13 @@
 /** What is around every view: where one can go, how numbers are shown, and how fresh they are. */
 
-import { type Component, createEffect, createSignal, For, type JSX, lazy, Match, onCleanup, Show, Suspense, Switch } from "solid-js";
+import { type Component, createEffect, createSignal, For, lazy, Match, onCleanup, Show, Suspense, Switch } from "solid-js";
 import { Dynamic } from "solid-js/web";
+import { Boundary } from "./boundary";
 import { instantOf } from "./city/format";
 import { completeUntil, session, signIn, signOut, start, units } from "./city/session";
 import type { System } from "./city/unit";
-import { go, linkTo, show, type View, VIEWS, view } from "./route";
+import { Link } from "./controls/link";
+import { linkTo, show, type View, VIEWS, view } from "./route";
 import { common } from "./words/common";
 import { language, LANGUAGES, type Language, number, speak } from "./words/language";
 
@@ -51,9 +53,15 @@ export function Shell() {
         <Match when={session().state === "ready"}>
           <Head />
           <main id="view" tabindex="-1">
-            <Suspense fallback={<p class="center" role="status">{common().loading} …</p>}>
-              <Dynamic component={SHOWN[view()]} />
-            </Suspense>
+            <Show when={view()} keyed>
+              {(view) => (
+                <Boundary>
+                  <Suspense fallback={<p class="center" role="status">{common().loading} …</p>}>
+                    <Dynamic component={SHOWN[view]} />
+                  </Suspense>
+                </Boundary>
+              )}
+            </Show>
           </main>
         </Match>
       </Switch>
@@ -104,21 +112,6 @@ function Head() {
         </Show>
       </div>
     </header>
-  );
-}
-
-/** A link within the page, which the browser can still open elsewhere. */
-function Link(props: { to: string; current?: boolean; class?: string; children: JSX.Element }) {
-  const follow = (event: MouseEvent) => {
-    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
-    event.preventDefault();
-    go(props.to);
-    document.getElementById("view")?.focus();
-  };
-  return (
-    <a href={props.to} class={props.class} aria-current={props.current ? "page" : undefined} onClick={follow}>
-      {props.children}
-    </a>
   );
 }
 

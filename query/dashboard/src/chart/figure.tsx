@@ -4,8 +4,9 @@ import { createUniqueId, For, type JSX, Match, Show, Switch } from "solid-js";
 import type { Asked } from "../city/answer";
 import { authorization } from "../flight/flight";
 import { type CallError, Code } from "../flight/grpc_web";
+import { plain } from "../flight/plain";
 import { downloadPath, type Format, type Question, sqlOf } from "../flight/question";
-import { go, linkTo, params, show } from "../route";
+import { go, linkTo, params, show, view } from "../route";
 import { common } from "../words/common";
 import { number } from "../words/language";
 import { Grid, type GridColumn, gridColumns } from "./grid";
@@ -22,7 +23,7 @@ export function reason(error: CallError): string {
     case Code.exhausted:
       return reasons.exhausted;
     default:
-      return reasons.other(error.message);
+      return reasons.other(plain(error.message));
   }
 }
 
@@ -72,8 +73,12 @@ export interface FigureProps {
   isEmpty?: boolean;
   /** The table; by itself all columns of the answer. */
   table?: { rows: number; columns: GridColumn[] };
+  /** What is shown is a table by itself. */
+  isGrid?: boolean;
   /** More buttons at the top. */
   tools?: JSX.Element;
+  /** Told below what the service said when it failed. */
+  help?: (error: CallError) => JSX.Element;
   /** How high the chart is, so that nothing jumps when it comes. */
   height?: number;
   children: JSX.Element;
@@ -83,7 +88,7 @@ export function Figure(props: FigureProps) {
   const title = createUniqueId();
   const answer = () => props.asked.answer();
   // Whether it is a table is part of the address, too.
-  const isTable = () => params("table").includes(props.name);
+  const isTable = () => props.isGrid !== true && params("table").includes(props.name);
   const toggle = () => {
     const others = params("table").filter((name) => name !== props.name);
     show({ table: (isTable() ? others : [...others, props.name]).join(",") });
@@ -95,7 +100,7 @@ export function Figure(props: FigureProps) {
         <h2 id={title}>{props.title}</h2>
         <div class="tools">
           {props.tools}
-          <Show when={answer() !== undefined && !isEmpty()}>
+          <Show when={answer() !== undefined && !isEmpty() && props.isGrid !== true}>
             <button type="button" class="quiet" aria-pressed={isTable()} onClick={toggle}>
               {common().asTable}
             </button>
@@ -104,16 +109,18 @@ export function Figure(props: FigureProps) {
             {(question) => (
               <>
                 <Downloads question={question()} name={props.name} />
-                <a
-                  class="button quiet"
-                  href={linkTo("ask", { sql: sqlOf(question()) })}
-                  onClick={(event) => {
-                    event.preventDefault();
-                    go(linkTo("ask", { sql: sqlOf(question()) }));
-                  }}
-                >
-                  {common().openInAsk}
-                </a>
+                <Show when={view() !== "ask"}>
+                  <a
+                    class="button quiet"
+                    href={linkTo("ask", { sql: sqlOf(question()) })}
+                    onClick={(event) => {
+                      event.preventDefault();
+                      go(linkTo("ask", { sql: sqlOf(question()) }));
+                    }}
+                  >
+                    {common().openInAsk}
+                  </a>
+                </Show>
               </>
             )}
           </Show>
@@ -129,6 +136,7 @@ export function Figure(props: FigureProps) {
               <p>
                 {common().failed} {reason(error())}
               </p>
+              {props.help?.(error())}
               <button type="button" onClick={props.asked.again}>
                 {common().retry}
               </button>
@@ -151,7 +159,14 @@ export function Figure(props: FigureProps) {
         <Match when={true}>{props.children}</Match>
       </Switch>
       <Show when={answer()}>
-        {(answer) => <p class="foot">{common().tookRows(number(answer().rows), number(answer().tookMs))}</p>}
+        {(answer) => (
+          <p class="foot">
+            <Show when={answer().isCut}>
+              <strong>{common().cut(number(answer().rows))} </strong>
+            </Show>
+            {common().tookRows(number(answer().rows), number(answer().tookMs))}
+          </p>
+        )}
       </Show>
     </section>
   );

@@ -1,6 +1,7 @@
 /** A table of numbers: what every chart is, too. */
 
-import { createSignal, For, Show } from "solid-js";
+import { createSignal, For, type JSX, Show } from "solid-js";
+import { Link } from "../controls/link";
 import type { Column } from "../flight/arrow";
 import { stampOf } from "../city/format";
 import { units } from "../city/session";
@@ -17,6 +18,14 @@ export interface GridColumn {
   /** As it stands there. */
   cell: (row: number) => string;
   isNumber?: boolean;
+  /** Where the cell leads, within the page. */
+  link?: (row: number) => string | undefined;
+}
+
+/** Numbers of one unit, in what is chosen for it. */
+export function numberColumn(title: string, unit: string | undefined, values: ArrayLike<number>, digits = 1): GridColumn {
+  const { text, factor } = shownUnit(unit, units());
+  return { title: text === "" ? title : `${title} (${text})`, cell: (row) => number(values[row]! * factor, digits), isNumber: true };
 }
 
 /** Columns of an answer as they are, in the units that are chosen. */
@@ -37,6 +46,11 @@ export function gridColumns(columns: Column[]): GridColumn[] {
   });
 }
 
+function linked(column: GridColumn, row: number): JSX.Element {
+  const to = column.link?.(row);
+  return to === undefined ? column.cell(row) : <Link to={to}>{column.cell(row)}</Link>;
+}
+
 export function Grid(props: { caption: string; rows: number; columns: GridColumn[] }) {
   const [most, setMost] = createSignal(ROWS_SHOWN);
   const rows = () => Array.from({ length: Math.min(props.rows, most()) }, (_, row) => row);
@@ -53,7 +67,7 @@ export function Grid(props: { caption: string; rows: number; columns: GridColumn
           <For each={rows()}>
             {(row) => (
               <tr>
-                <For each={props.columns}>{(column) => <td classList={{ number: column.isNumber }}>{column.cell(row)}</td>}</For>
+                <For each={props.columns}>{(column) => <td classList={{ number: column.isNumber }}>{linked(column, row)}</td>}</For>
               </tr>
             )}
           </For>

@@ -1,16 +1,17 @@
 /** Numbers over time and place, as colours: one cell a bucket and row. */
 
-import { createEffect, createSignal, For, onCleanup, onMount, Show } from "solid-js";
+import { createEffect, createSignal, For, type JSX, onCleanup, onMount, Show } from "solid-js";
 import { dayOf, shortDayOf, timeOf } from "../city/format";
 import { clock, units } from "../city/session";
 import { shownUnit } from "../city/unit";
 import { common } from "../words/common";
-import { number } from "../words/language";
-import { sequential, sequentialCss, themed } from "./colour";
+import { number, percent } from "../words/language";
+import { classCss, sequential, sequentialCss, themed } from "./colour";
 import { hatch } from "./hatch";
 import { timeTicks } from "./ticks";
 
-const MARGIN = { left: 92, right: 12, top: 8, bottom: 26 };
+/** `left` is as wide as the labels are, between two bounds. */
+const MARGIN = { left: { least: 48, most: 190 }, right: 12, top: 8, bottom: 26 };
 const LEGEND_STEPS = 5;
 
 export interface HeatmapProps {
@@ -24,14 +25,22 @@ export interface HeatmapProps {
   /** `values[row][column]` in the storage unit; NaN is missing. */
   values: ArrayLike<number>[];
   unit: string;
+  /** Values are shares, and told as percent. */
+  isShare?: boolean;
   /** What the scale begins and ends with; by itself the extremes. */
   low?: number;
   high?: number;
+  /** Colours of classes, from bad to good, instead of a scale: five borders between six of them, and what each is. */
+  classes?: { borders: number[]; titles: string[] };
   height?: number;
   /** What is told about the rows, such as the direction of travel. */
   rowsLabel?: string;
   /** Signs on cells, such as an incident: a column's time, a row, and a word. */
   marks?: { time: number; row: number; text: string }[];
+  /** Outlines of some time and some rows, such as a queue: with a word, too. */
+  areas?: { from: number; to: number; first: number; last: number; text: string }[];
+  /** What marks and outlines mean. */
+  keys?: JSX.Element;
   /** A cell was chosen, by pointer or Enter. */
   onChoose?: (row: number, column: number) => void;
 }
@@ -39,6 +48,7 @@ export interface HeatmapProps {
 export function Heatmap(props: HeatmapProps) {
   let holder!: HTMLDivElement;
   let canvas!: HTMLCanvasElement;
+  let left = MARGIN.left.least; // where the cells begin
   const [width, setWidth] = createSignal(0);
   const [cell, setCell] = createSignal<{ row: number; column: number }>();
   const height = () => props.height ?? Math.max(180, Math.min(props.rows.length * 26, 520)) + MARGIN.top + MARGIN.bottom;
@@ -66,10 +76,16 @@ export function Heatmap(props: HeatmapProps) {
 
   const x = (time: number) => {
     const from = props.times[0] ?? 0;
-    return MARGIN.left + ((time - from) / (props.until - from || 1)) * (width() - MARGIN.left - MARGIN.right);
+    return left + ((time - from) / (props.until - from || 1)) * (width() - left - MARGIN.right);
   };
 
   const end = (column: number) => (column + 1 < props.times.length ? props.times[column + 1]! : props.until);
+
+  function colour(value: number, low: number, high: number): string {
+    const { classes } = props;
+    if (classes !== undefined) return classCss(classes.borders.filter((border) => border < value).length);
+    return `rgb(${sequential((value - low) / (high - low)).join(" ")})`;
+  }
 
   function draw(): void {
     const ratio = devicePixelRatio;
@@ -78,20 +94,21 @@ export function Heatmap(props: HeatmapProps) {
     const ctx = canvas.getContext("2d")!;
     ctx.scale(ratio, ratio);
     ctx.font = `12px ${getComputedStyle(holder).fontFamily}`;
+    const widest = Math.max(0, ...props.rows.map((row) => ctx.measureText(row.label).width));
+    left = Math.min(Math.max(widest + 12, MARGIN.left.least), MARGIN.left.most, width() * 0.32);
     const [ink, rule] = [themed("--ink-soft"), themed("--rule-strong")];
     const { low, high } = scale();
     const tops = edges();
     const right = width() - MARGIN.right;
     for (let row = 0; row < props.rows.length; row++) {
       const [top, bottom] = [tops[row]!, tops[row + 1]!];
-      hatch(ctx, MARGIN.left, top, right - MARGIN.left, bottom - top, rule);
+      hatch(ctx, left, top, right - left, bottom - top, rule);
       for (let column = 0; column < props.times.length; column++) {
         const value = props.values[row]?.[column] ?? Number.NaN;
         if (Number.isNaN(value)) continue;
-        const [red, green, blue] = sequential((value - low) / (high - low));
-        ctx.fillStyle = `rgb(${red} ${green} ${blue})`;
-        const left = Math.floor(x(props.times[column]!));
-        ctx.fillRect(left, Math.floor(top), Math.ceil(x(end(column))) - left, Math.ceil(bottom) - Math.floor(top));
+        ctx.fillStyle = colour(value, low, high);
+        const begin = Math.floor(x(props.times[column]!));
+        ctx.fillRect(begin, Math.floor(top), Math.ceil(x(end(column))) - begin, Math.ceil(bottom) - Math.floor(top));
       }
     }
     ctx.fillStyle = ink;
@@ -101,22 +118,30 @@ export function Heatmap(props: HeatmapProps) {
     props.rows.forEach((row, at) => {
       const middle = (tops[at]! + tops[at + 1]!) / 2;
       if (middle - last < 15) return; // labels must not lie on each other
-      ctx.fillText(clipped(ctx, row.label, MARGIN.left - 10), MARGIN.left - 6, middle);
+      ctx.fillText(clipped(ctx, row.label, left - 10), left - 6, middle);
       last = middle;
     });
     ctx.textAlign = "center";
     const from = props.times[0] ?? 0;
     for (const tick of timeTicks(clock(), from, props.until, Math.max(2, width() / 85)).at) {
       ctx.fillRect(Math.round(x(tick)), height() - MARGIN.bottom, 1, 4);
-      if (x(tick) < MARGIN.left + 14 || right - 14 < x(tick)) continue;
-      ctx.fillText(clock().minuteOfDay(tick) === 0 ? shortDayOf(tick) : timeOf(tick), x(tick), height() - 12);
+      ctx.fillText(clock().minuteOfDay(tick) === 0 ? shortDayOf(tick) : timeOf(tick), Math.min(Math.max(x(tick), 22), right - 10), height() - 12);
+    }
+    for (const { from, to, first, last } of props.areas ?? []) {
+      const [begin, top, bottom] = [Math.max(x(from), left), tops[first]!, tops[last + 1]!];
+      const [across, down] = [Math.max(Math.min(x(to), right) - begin, 4), bottom - top];
+      for (const [wide, ink] of [[5, "--paper"], [2, "--alarm"]] as const) {
+        ctx.lineWidth = wide;
+        ctx.strokeStyle = themed(ink);
+        ctx.strokeRect(begin, top + 2, across, down - 4);
+      }
     }
     for (const { time, row } of props.marks ?? []) {
-      const [left, top] = [x(time), (tops[row]! + tops[row + 1]!) / 2];
+      const [across, top] = [x(time), (tops[row]! + tops[row + 1]!) / 2];
       ctx.beginPath();
-      ctx.moveTo(left, top - 8);
-      ctx.lineTo(left + 8, top + 6);
-      ctx.lineTo(left - 8, top + 6);
+      ctx.moveTo(across, top - 8);
+      ctx.lineTo(across + 8, top + 6);
+      ctx.lineTo(across - 8, top + 6);
       ctx.closePath();
       ctx.fillStyle = themed("--alarm");
       ctx.strokeStyle = themed("--paper");
@@ -126,11 +151,11 @@ export function Heatmap(props: HeatmapProps) {
     }
     const chosen = cell();
     if (chosen !== undefined && chosen.column < props.times.length && chosen.row < props.rows.length) {
-      const left = x(props.times[chosen.column]!);
+      const begin = x(props.times[chosen.column]!);
       ctx.lineWidth = 2;
       for (const [inset, colour] of [[0, themed("--paper")], [2, themed("--ink")]] as const) {
         ctx.strokeStyle = colour;
-        ctx.strokeRect(left - 1 + inset, tops[chosen.row]! - 1 + inset, Math.max(x(end(chosen.column)) - left, 4) + 2 - 2 * inset, tops[chosen.row + 1]! - tops[chosen.row]! + 2 - 2 * inset);
+        ctx.strokeRect(begin - 1 + inset, tops[chosen.row]! - 1 + inset, Math.max(x(end(chosen.column)) - begin, 4) + 2 - 2 * inset, tops[chosen.row + 1]! - tops[chosen.row]! + 2 - 2 * inset);
       }
     }
   }
@@ -149,12 +174,12 @@ export function Heatmap(props: HeatmapProps) {
 
   function point(event: PointerEvent): void {
     const box = canvas.getBoundingClientRect();
-    const [left, top] = [event.clientX - box.left, event.clientY - box.top];
+    const [across, top] = [event.clientX - box.left, event.clientY - box.top];
     const tops = edges();
     const row = tops.findLastIndex((edge) => edge <= top);
     let column = props.times.length - 1;
-    while (0 <= column && left < x(props.times[column]!)) column--;
-    setCell(0 <= row && row < props.rows.length && 0 <= column && left < width() - MARGIN.right ? { row, column } : undefined);
+    while (0 <= column && across < x(props.times[column]!)) column--;
+    setCell(0 <= row && row < props.rows.length && 0 <= column && across < width() - MARGIN.right ? { row, column } : undefined);
   }
 
   function choose(): void {
@@ -186,28 +211,51 @@ export function Heatmap(props: HeatmapProps) {
     const time = chosen && props.times[chosen.column];
     if (chosen === undefined || time === undefined) return undefined;
     const value = props.values[chosen.row]?.[chosen.column] ?? Number.NaN;
-    const mark = props.marks?.find((mark) => mark.row === chosen.row && mark.time === time)?.text;
-    const text = Number.isNaN(value) ? common().noData : `${number(value * unit().factor, 1)} ${unit().text}`;
-    return `${props.rows[chosen.row]?.label}, ${dayOf(time)} ${timeOf(time)}: ${text}${mark === undefined ? "" : ` · ${mark}`}`;
+    const isIn = (from: number, to: number) => from < end(chosen.column) && time < to;
+    const marks = (props.marks ?? []).filter((mark) => mark.row === chosen.row && isIn(mark.time, mark.time + 1));
+    const areas = (props.areas ?? []).filter(({ from, to, first, last }) => first <= chosen.row && chosen.row <= last && isIn(from, to));
+    const said = [...marks, ...areas].map((one) => ` · ${one.text}`).join("");
+    const text = Number.isNaN(value) ? common().noData : props.isShare ? percent(value) : `${number(value * unit().factor, 1)} ${unit().text}`;
+    return `${props.rows[chosen.row]?.label}, ${dayOf(time)} ${timeOf(time)}: ${text}${said}`;
   };
+
+  function Scale() {
+    const end = (of: "low" | "high") => number(scale()[of] * unit().factor, 1);
+    return (
+      <span class="key">
+        {end("low")}
+        <svg width="120" height="12" aria-hidden="true">
+          <For each={Array.from({ length: LEGEND_STEPS * 4 }, (_, at) => at)}>
+            {(at) => <rect x={at * 6} width="6.5" height="12" fill={sequentialCss(at / (LEGEND_STEPS * 4 - 1))} />}
+          </For>
+        </svg>
+        {end("high")} {unit().text}
+      </span>
+    );
+  }
+
   return (
     <div class="heatmap">
       <div class="keys">
-        <span class="key">
-          {(() => {
-            const { low, high } = scale();
-            return `${number(low * unit().factor, 1)} … ${number(high * unit().factor, 1)} ${unit().text}`;
-          })()}
-          <svg width="120" height="12" aria-hidden="true">
-            <For each={Array.from({ length: LEGEND_STEPS * 4 }, (_, at) => at)}>
-              {(at) => <rect x={at * 6} width="6.5" height="12" fill={sequentialCss(at / (LEGEND_STEPS * 4 - 1))} />}
+        <Show when={props.classes} fallback={<Scale />}>
+          {(classes) => (
+            <For each={classes().titles}>
+              {(title, at) => (
+                <span class="key">
+                  <svg width="14" height="12" aria-hidden="true">
+                    <rect width="14" height="12" fill={classCss(at())} />
+                  </svg>
+                  {title}
+                </span>
+              )}
             </For>
-          </svg>
-        </span>
+          )}
+        </Show>
         <span class="key">{common().noDataHatched}</span>
         <Show when={props.rowsLabel}>
           <span class="key">{props.rowsLabel}</span>
         </Show>
+        {props.keys}
       </div>
       <div
         ref={holder}

@@ -1,7 +1,7 @@
 /** Lines over time: by mouse, touch and keyboard. */
 
 import "uplot/dist/uPlot.min.css";
-import { createEffect, createSignal, For, onCleanup, onMount, Show } from "solid-js";
+import { createEffect, createMemo, createSignal, For, onCleanup, onMount, Show } from "solid-js";
 import uPlot from "uplot";
 import { dayOf, shortDayOf, timeOf } from "../city/format";
 import { clock, units } from "../city/session";
@@ -16,12 +16,12 @@ const DAY_MS = 86_400_000;
 
 export interface Line {
   label: string;
-  /** In the storage unit; NaN is missing, and drawn as a gap. */
+  /** In the storage unit; NaN is missing, and drawn as a gap; infinite where only other lines have a point. */
   values: ArrayLike<number>;
   /** `usual`: thinner, behind; `edge`: of a band, hardly seen by itself. */
   weight?: "usual" | "edge";
-  /** Which of the theme's lines; each has its own dash, too. */
-  style?: 0 | 1 | 2 | 3;
+  /** Which of sixteen pairs of colour and dash: the first four differ in both. */
+  style?: number;
   digits?: number;
 }
 
@@ -40,21 +40,28 @@ export interface PlotProps {
   fromZero?: boolean;
   /** Times that are shown, also where nothing is known. */
   range?: { from: number; to: number };
+  /** From then on nothing can be known yet, and nothing is hatched. */
+  knownUntil?: number;
   height?: number;
   /** Marks with a word each, such as a repair. */
   marks?: { time: number; text: string }[];
 }
 
 const DASHES: number[][] = [[], [7, 4], [2, 3], [9, 3, 2, 3]];
+
+const colourOf = (style = 0) => LINES[style % LINES.length]!;
+const dashOf = (style = 0) => DASHES[(style + Math.floor(style / LINES.length)) % DASHES.length]!;
 const ZOOM = 0.6;
 
 export function Plot(props: PlotProps) {
   let holder!: HTMLDivElement;
   let chart: uPlot | undefined;
   const [at, setAt] = createSignal<number>();
+  // Read while it is drawn, where nothing may be computed anew.
+  const marked = createMemo(() => props.marks ?? []);
   const whole = () => props.range ?? { from: props.times[0] ?? 0, to: props.times[props.times.length - 1] ?? 1 };
   const unit = () => shownUnit(props.unit, units());
-  const shown = (value: number | undefined, digits = 1) => (value === undefined ? "–" : number(value * unit().factor, digits));
+  const shown = (value: number | undefined, digits = 1) => (value === undefined || !Number.isFinite(value) ? "–" : number(value * unit().factor, digits));
 
   function options(width: number): uPlot.Options {
     const [ink, faint] = [themed("--ink-soft"), themed("--rule")];
@@ -72,28 +79,26 @@ export function Plot(props: PlotProps) {
       },
       axes: [
         { ...axis, space: 70, splits: (self, _, from, to) => timeTicks(clock(), from, to, Math.max(2, self.width / 85)).at, values: (_, ticks) => ticks.map((tick) => timeLabel(tick, ticks)) },
-        { ...axis, size: 58, label: unit().text, labelFont: font, labelSize: 18, splits: (self, _, low, high) => numberTicks(low, high, Math.max(2, self.height / 55)), values: (_, ticks) => ticks.map((tick) => number(tick, 3)) },
+        { ...axis, size: (_, texts) => axisSize(texts), label: unit().text, labelFont: font, labelSize: 18, splits: (self, _, low, high) => numberTicks(low, high, Math.max(2, self.height / 55)), values: (_, ticks) => ticks.map((tick) => number(tick, 3)) },
       ],
       series: [{}, ...props.lines.map(series)],
       bands: props.band === undefined ? [] : [{ series: [props.band[0] + 1, props.band[1] + 1], fill: themed("--band") }],
       hooks: {
         drawClear: [(self) => missing(self)],
         draw: [(self) => marks(self)],
-        setCursor: [(self) => setAt(self.cursor.idx ?? undefined)],
+        setCursor: [(self) => setAt(typeof self.cursor.idx === "number" ? Math.floor(self.cursor.idx / each()) : undefined)],
       },
     };
   }
 
   function series(line: Line): uPlot.Series {
-    const style = line.style ?? 0;
     return {
       label: line.label,
-      stroke: themed(LINES[style]),
+      stroke: themed(colourOf(line.style)),
       width: line.weight === "edge" ? 1 : line.weight === "usual" ? 1.5 : 2.25,
-      dash: DASHES[style]!,
+      dash: dashOf(line.style),
       spanGaps: false,
       points: { show: props.times.length < 3 },
-      ...(props.isStepped ? { paths: uPlot.paths.stepped!({ align: 1 }) } : {}),
     };
   }
 
@@ -112,7 +117,8 @@ export function Plot(props: PlotProps) {
       if (!Number.isNaN(values[from]!)) continue;
       let to = from;
       while (to + 1 < values.length && Number.isNaN(values[to + 1]!)) to++;
-      const [begin, end] = [Math.max(x(from), left), Math.min(x(to + 1), left + width)];
+      const known = props.knownUntil === undefined ? Number.POSITIVE_INFINITY : self.valToPos(props.knownUntil, "x", true);
+      const [begin, end] = [Math.max(x(from), left), Math.min(x(to + 1), left + width, known)];
       if (begin < end) hatch(self.ctx, begin, top, end - begin, height, themed("--rule-strong"));
       from = to;
     }
@@ -123,7 +129,7 @@ export function Plot(props: PlotProps) {
     const { ctx } = self;
     ctx.save();
     ctx.strokeStyle = ctx.fillStyle = themed("--alarm");
-    for (const { time } of props.marks ?? []) {
+    for (const { time } of marked()) {
       const x = self.valToPos(time, "x", true);
       if (x < left || left + width < x) continue;
       ctx.setLineDash([4, 4]);
@@ -140,10 +146,20 @@ export function Plot(props: PlotProps) {
     ctx.restore();
   }
 
+  /** Points of the library for one of ours: a step has a begin and an end, so that it is seen beside a gap, too. */
+  const each = () => (props.isStepped ? 2 : 1);
+
   function data(): uPlot.AlignedData {
     const { factor } = unit();
-    const column = (values: ArrayLike<number>) => Array.from(values, (value) => (Number.isNaN(value) ? null : value * factor));
-    return [Array.from(props.times), ...props.lines.map((line) => column(line.values))];
+    const times = Array.from(props.times);
+    let width = whole().to - (times[0] ?? 0);
+    for (let next = 1; next < times.length; next++) width = Math.min(width, times[next]! - times[next - 1]!);
+    const edges = props.isStepped ? times.flatMap((time) => [time, time + width - 1]) : times;
+    const column = (values: ArrayLike<number>) => edges.map((_, at) => {
+      const value = values[Math.floor(at / each())]!;
+      return Number.isNaN(value) ? null : Number.isFinite(value) ? value * factor : undefined;
+    });
+    return [edges, ...props.lines.map((line) => column(line.values))];
   }
 
   onMount(() => {
@@ -158,6 +174,11 @@ export function Plot(props: PlotProps) {
       chart?.destroy();
       chart = new uPlot(options(holder.clientWidth), data(), holder);
       if (props.range !== undefined) chart.setScale("x", { min: whole().from, max: whole().to });
+    });
+    // Marks may come later than the lines.
+    createEffect(() => {
+      marked();
+      chart?.redraw(false);
     });
     onCleanup(() => {
       watch.disconnect();
@@ -214,7 +235,7 @@ export function Plot(props: PlotProps) {
           {(line) => (
             <span class="key">
               <svg width="26" height="10" aria-hidden="true">
-                <line x1="0" y1="5" x2="26" y2="5" stroke={`var(${LINES[line.style ?? 0]})`} stroke-width={line.weight === undefined ? 2.5 : 1.5} stroke-dasharray={DASHES[line.style ?? 0]!.join(" ")} />
+                <line x1="0" y1="5" x2="26" y2="5" stroke={`var(${colourOf(line.style)})`} stroke-width={line.weight === undefined ? 2.5 : 1.5} stroke-dasharray={dashOf(line.style).join(" ")} />
               </svg>
               {line.label} <b>{now() === undefined ? "" : `${shown(line.values[now()!], line.digits)} ${unit().text}`}</b>
             </span>
@@ -235,14 +256,17 @@ export function Plot(props: PlotProps) {
           {`${dayOf(props.times[now()!]!)}, ${timeOf(props.times[now()!]!)} · ${props.lines.map((line) => `${line.label} ${shown(line.values[now()!], line.digits)}`).join(" · ")} ${unit().text}`}
         </Show>
       </output>
-      <Show when={props.marks?.length}>
+      <Show when={0 < marked().length}>
         <ul class="marks">
-          <For each={props.marks}>{(mark) => <li>▼ {dayOf(mark.time)}, {timeOf(mark.time)}: {mark.text}</li>}</For>
+          <For each={marked()}>{(mark) => <li>▼ {dayOf(mark.time)}, {timeOf(mark.time)}: {mark.text}</li>}</For>
         </ul>
       </Show>
     </div>
   );
 }
+
+/** Pixels that the longest number beside an axis needs, at 12 px. */
+const axisSize = (texts: string[] | null): number => Math.max(58, 16 + 7 * Math.max(0, ...(texts ?? []).map((text) => text.length)));
 
 /** What the axis of values shows: with some air, and never upside down. */
 function span(low: number | null, high: number | null, fromZero: boolean): [number, number] {

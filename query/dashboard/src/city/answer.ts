@@ -1,7 +1,7 @@
 /** An answer that follows its question: asked anew when the question changes, kept while the next is on its way. */
 
 import { type Accessor, createEffect, createSignal, on, onCleanup } from "solid-js";
-import { ask, type Answer } from "../flight/flight";
+import { ask, type Answer, type Most } from "../flight/flight";
 import { CallError, Code } from "../flight/grpc_web";
 import type { Question } from "../flight/question";
 import { heard, signOut } from "./session";
@@ -16,7 +16,7 @@ export interface Asked {
 }
 
 /** `question` is undefined while there is nothing to ask. `every`: milliseconds after which it is asked again. */
-export function asked(question: Accessor<Question | undefined>, every?: Accessor<number | undefined>): Asked {
+export function asked(question: Accessor<Question | undefined>, every?: Accessor<number | undefined>, most?: Most): Asked {
   const [answer, setAnswer] = createSignal<Answer>();
   const [error, setError] = createSignal<CallError>();
   const [isLoading, setLoading] = createSignal(false);
@@ -33,7 +33,7 @@ export function asked(question: Accessor<Question | undefined>, every?: Accessor
       const stop = new AbortController();
       onCleanup(() => stop.abort());
       setLoading(true);
-      ask(asking, stop.signal)
+      ask(asking, stop.signal, most)
         .then((answer) => {
           if (stop.signal.aborted) return;
           heard(answer.completeUntil);
@@ -42,6 +42,7 @@ export function asked(question: Accessor<Question | undefined>, every?: Accessor
         })
         .catch((error: unknown) => {
           if (stop.signal.aborted) return;
+          if (!(error instanceof CallError)) console.error(error); // of the page itself, as when a view cannot show an answer
           const failure = error instanceof CallError ? error : new CallError(Code.unavailable, `${error}`);
           if (failure.code === Code.unauthenticated) signOut();
           setError(failure);

@@ -21,6 +21,9 @@ const shown = (instant: number, options: Intl.DateTimeFormatOptions): string =>
 /** `14:05` */
 export const timeOf = (instant: number): string => shown(instant, { hour: "2-digit", minute: "2-digit" });
 
+/** `14:05–15:05`, in one line. */
+export const spanOf = (from: number, to: number): string => `${timeOf(from)}\u2060–\u2060${timeOf(to)}`;
+
 /** `14:05:09` */
 export const secondOf = (instant: number): string => shown(instant, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
@@ -29,6 +32,9 @@ export const dayOf = (instant: number): string => shown(instant, { weekday: "sho
 
 /** `23 Nov` */
 export const shortDayOf = (instant: number): string => shown(instant, { day: "numeric", month: "short" });
+
+/** `Nov` */
+export const monthOf = (instant: number): string => shown(instant, { month: "short" });
 
 /** `23 Nov 2026, 14:05 CET` */
 export const instantOf = (instant: number): string =>

@@ -1,6 +1,6 @@
 /** Arrow as columns that charts and tables read. The only module that knows the library. */
 
-import { type Vector, DataType, RecordBatchReader, type Schema, TimeUnit } from "apache-arrow";
+import { type Vector, DataType, Message, RecordBatchReader, type Schema, TimeUnit } from "apache-arrow";
 import type { FlightData } from "./protobuf";
 
 /** Numbers and flags are floats with NaN for what is missing; times are milliseconds since 1970 in UTC, NaN as well. */
@@ -21,14 +21,28 @@ const PADDING = 8;
 export function table(messages: FlightData[]): Table {
   const reader = RecordBatchReader.from(stream(messages));
   reader.open();
+  const schema: Schema = reader.schema; // in a browser, a reader that was read to its end forgets it
   const batches = [...reader];
   const rows = batches.reduce((sum, batch) => sum + batch.numRows, 0);
-  const schema: Schema = reader.schema;
   const columns = schema.fields.map((field, at) => {
     const vectors = batches.map((batch) => batch.getChildAt(at)!);
     const said = { unit: field.metadata.get("unit"), comment: field.metadata.get("comment") };
     return { name: field.name, ...said, ...values(field.type as DataType, vectors, rows) } as Column;
   });
+  return { rows, columns };
+}
+
+/** How many rows a message brings, told without reading them. */
+export function rowsIn(message: FlightData): number {
+  if (message.header.length === 0) return 0;
+  const said = Message.decode(message.header);
+  return said.isRecordBatch() ? said.header().length : 0;
+}
+
+/** The first rows of a table. */
+export function first(table: Table, rows: number): Table {
+  if (table.rows <= rows) return table;
+  const columns = table.columns.map((column) => ({ ...column, values: column.values.slice(0, rows) }) as Column);
   return { rows, columns };
 }
 

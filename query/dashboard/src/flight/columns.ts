@@ -22,3 +22,5 @@ export function texts(table: Table, name: string): (string | null)[] {
 /** A column of every row, or of those that `keep` takes. */
 export const where = (table: Table, keep: (row: number) => boolean): number[] =>
   Array.from({ length: table.rows }, (_, row) => row).filter(keep);
+
+export const has = (table: Table, name: string): boolean => table.columns.some((column) => column.name === name);

@@ -1,6 +1,6 @@
 /** Answers of the query service, and what it tells as it comes. */
 
-import { table, type Table } from "./arrow";
+import { first, rowsIn, table, type Table } from "./arrow";
 import { call, CallError, Code } from "./grpc_web";
 import { decodeFlightData, encodeTicket, type FlightData } from "./protobuf";
 import { type Question, type Ticket, ticketBytes } from "./question";
@@ -14,7 +14,18 @@ export interface Answer extends Table {
   /** Up to when it is complete, in milliseconds since 1970; none where that cannot be told. */
   completeUntil: number | undefined;
   tookMs: number;
+  /** There is more than was asked for at most. */
+  isCut: boolean;
 }
+
+/** What a page takes of one answer at most. */
+export interface Most {
+  rows: number;
+  bytes: number;
+}
+
+/** More makes a browser slow; the files of an answer have all of it. */
+export const MOST: Most = { rows: 1_000_000, bytes: 256 << 20 };
 
 let credentials: string | undefined;
 
@@ -41,13 +52,24 @@ function said(message: FlightData): Said {
   return message.metadata.length === 0 ? {} : JSON.parse(new TextDecoder().decode(message.metadata));
 }
 
-/** @throws CallError, or what `signal` was aborted with. */
-export async function ask(question: Question, signal: AbortSignal): Promise<Answer> {
+/**
+ * Takes the beginning of an answer that is larger than `most`.
+ * @throws CallError, or what `signal` was aborted with.
+ */
+export async function ask(question: Question, signal: AbortSignal, most = MOST): Promise<Answer> {
   const began = performance.now();
   const all: FlightData[] = [];
-  for await (const message of messages(question, signal)) all.push(message);
+  let [rows, bytes] = [0, 0];
+  for await (const message of messages(question, signal)) {
+    all.push(message);
+    rows += rowsIn(message);
+    bytes += message.body.length;
+    if (most.rows < rows || most.bytes < bytes) break;
+  }
   const until = all.map((message) => said(message).complete_until).find((until) => typeof until === "string");
-  return { ...table(all), completeUntil: until ? Date.parse(until) : undefined, tookMs: performance.now() - began };
+  const isCut = most.rows < rows || most.bytes < bytes;
+  const tookMs = performance.now() - began;
+  return { ...first(table(all), most.rows), completeUntil: until ? Date.parse(until) : undefined, tookMs, isCut };
 }
 
 export type Line = { state: "connecting" } | { state: "open" } | { state: "broken"; error: CallError; retryMs: number };

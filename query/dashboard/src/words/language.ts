@@ -30,14 +30,24 @@ export function catalogue<T>(both: Record<Language, T>): () => T {
   return () => both[language()];
 }
 
+const formats = new Map<string, Intl.NumberFormat>();
+
+/** Made once: making one takes longer than a hundred numbers. */
+function format(options: Intl.NumberFormatOptions): Intl.NumberFormat {
+  const key = `${language()} ${options.style} ${options.maximumFractionDigits}`;
+  let format = formats.get(key);
+  if (format === undefined) formats.set(key, (format = new Intl.NumberFormat(language(), options)));
+  return format;
+}
+
 /** A number as people write it; a dash for what is missing. */
 export function number(value: number | null | undefined, digits = 0): string {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
-  return new Intl.NumberFormat(language(), { maximumFractionDigits: digits }).format(value);
+  return format({ maximumFractionDigits: digits }).format(value);
 }
 
 /** Of a share from 0 to 1. */
 export function percent(share: number | null | undefined, digits = 0): string {
   if (share === null || share === undefined || Number.isNaN(share)) return "–";
-  return new Intl.NumberFormat(language(), { style: "percent", maximumFractionDigits: digits }).format(share);
+  return format({ style: "percent", maximumFractionDigits: digits }).format(share);
 }
