@@ -1,5 +1,7 @@
 //! A running city, and what a test does to it.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -19,6 +21,7 @@ use tokio_postgres::{Client, NoTls};
 use tokio_util::sync::CancellationToken;
 
 use crate::Storage;
+use crate::command;
 use crate::page::Page;
 use crate::process::{Manner, Process, Program, Workplace};
 use crate::tables::Account;
@@ -154,6 +157,11 @@ impl City {
         self.workplace.keep();
     }
 
+    /// As [`Process::ready_file`].
+    pub fn ready_file(&self) -> &Path {
+        self.process.ready_file()
+    }
+
     pub fn mqtt_url(&self) -> &str {
         self.ready["mqtt"].as_str().unwrap_or_default()
     }
@@ -265,6 +273,21 @@ impl City {
         self.replay(self.config(Recording::open(&path)?, Speed::Max)?, Arc::default()).await
     }
 
+    /// Imports what a bundled feed says of its sensors, series, segments and zones.
+    ///
+    /// # Errors
+    /// When there is no such feed, or it is refused.
+    pub fn import_registry(&self, feed: &str) -> anyhow::Result<()> {
+        let mut args = vec!["registry".to_owned(), "import".to_owned()];
+        for (file, text) in Feed::named(feed).with_context(|| format!("no bundled feed {feed}"))?.registry() {
+            let path = self.workplace.path().join(format!("{feed}-{file}"));
+            fs::write(&path, text).context("write a registry file")?;
+            args.push(path.display().to_string());
+        }
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        command::json(&self.workplace, &args).map(drop)
+    }
+
     /// How a bundled feed is replayed to this city, with its recorded times.
     ///
     /// # Errors
@@ -305,7 +328,11 @@ impl City {
         Ok(replay::Config::new(Broker::parse(self.mqtt_url())?, recording, speed))
     }
 
-    async fn replay(&self, config: replay::Config, progress: Arc<Progress>) -> anyhow::Result<()> {
+    /// Replays as configured, and counts what was published.
+    ///
+    /// # Errors
+    /// When the broker does not take a message.
+    pub async fn replay(&self, config: replay::Config, progress: Arc<Progress>) -> anyhow::Result<()> {
         let summary = replay::run(config, progress, CancellationToken::new()).await?;
         ensure!(summary.acknowledged == summary.published, "{summary:?}");
         self.published(summary.published);

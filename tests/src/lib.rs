@@ -10,7 +10,8 @@
 //! - `SCREENLINE_TEST_STORAGE=plain|timescale|all` selects levels. Unset is `all`, where a machine without
 //!   TimescaleDB skips its half, visibly; `timescale` asked for by name fails there.
 //! - `SCREENLINE_TEST_SEED` chooses other moments to kill at.
-//! - `SCREENLINE_TEST_PYTHON` is an interpreter with the packages of `requirements.txt`.
+//! - `SCREENLINE_TEST_PYTHON` is an interpreter with the packages of `requirements.txt`; the dashboard's
+//!   checks also need Chromium at `/usr/bin/chromium`.
 
 pub mod aging;
 pub mod apart;
@@ -29,6 +30,7 @@ pub mod proxy;
 pub mod python;
 pub mod rabbitmq;
 pub mod resources;
+pub mod secured;
 pub mod storage;
 pub mod tables;
 

@@ -189,6 +189,11 @@ impl Process {
         self.child.id()
     }
 
+    /// Where it says what it listens on and which processes it has; they change when a child is started again.
+    pub fn ready_file(&self) -> &Path {
+        &self.ready_file
+    }
+
     /// Waits for the ready file and returns its content.
     ///
     /// # Errors

@@ -22,6 +22,19 @@ pub fn client(script: &str, args: &[&str]) -> anyhow::Result<bool> {
     Ok(true)
 }
 
+/// Runs a script by its path; what it left out is said aloud.
+///
+/// # Errors
+/// As [`client`].
+pub fn script(path: &Path, args: &[&str], env: &[(&str, &str)]) -> anyhow::Result<()> {
+    let path = path.to_str().context("a path that is text")?;
+    let Some(output) = run_with(&[&[path], args].concat(), env)? else { return Ok(()) };
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    out.lines().chain(err.lines()).filter(|line| line.contains("SKIPPED")).for_each(say);
+    ensure!(output.status.success(), "{path} failed ({})\n{out}\n{err}", output.status);
+    Ok(())
+}
+
 /// Runs the interpreter; `None`, visibly, when there is none.
 ///
 /// # Errors

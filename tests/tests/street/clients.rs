@@ -7,11 +7,10 @@ mod scenarios {
     use std::path::Path;
     use std::sync::Arc;
 
-    use anyhow::{Context, ensure};
+    use anyhow::ensure;
     use simulators::replay::Speed;
-    use tests::certificates::Authority;
-    use tests::process::Workplace;
-    use tests::{City, Plan, Storage, command, python, say};
+    use tests::secured::Secured;
+    use tests::{City, Plan, Storage, python};
 
     const SCRIPTS: [&str; 7] = [
         "flight.py",
@@ -42,23 +41,13 @@ mod scenarios {
         Ok(city)
     }
 
-    /// Runs a script; what it left out is said aloud.
-    fn script(path: &Path, args: &[&str], env: &[(&str, &str)]) -> anyhow::Result<()> {
-        let path = path.to_str().context("a path that is text")?;
-        let Some(output) = python::run_with(&[&[path], args].concat(), env)? else { return Ok(()) };
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        out.lines().chain(err.lines()).filter(|line| line.contains("SKIPPED")).for_each(say);
-        ensure!(output.status.success(), "{path} failed ({})\n{out}\n{err}", output.status);
-        Ok(())
-    }
-
     fn all(scripts: &[&str], args: &[&str], env: &[(&str, &str)]) -> anyhow::Result<()> {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         for name in scripts {
-            script(&here.join("clients").join(name), args, &[])?;
+            python::script(&here.join("clients").join(name), args, &[])?;
         }
         for name in EXAMPLES {
-            script(
+            python::script(
                 &here.join("../query/examples").join(name),
                 &[&["--url"], &args[1..2], ca(args)].concat(),
                 env,
@@ -87,22 +76,12 @@ mod scenarios {
     }
 
     pub async fn every_client_works_with_tls_and_a_token(storage: Storage) -> anyhow::Result<()> {
-        let workplace = Workplace::new()?;
-        let authority = Authority::new(workplace.path(), "city")?;
-        let server = authority.server(&["localhost", "127.0.0.1"])?;
-        let said = command::run(&workplace, &["token", "create", "ann", "--role", "operator"])?;
-        ensure!(said.status.success(), "{}", said.err);
-        let secret = said.out.trim();
-        let path = |path: &Path| path.to_str().map(String::from).context("a path that is text");
-        let plan = Plan::up(storage)
-            .env("SCREENLINE_TLS_CERT", &path(&server.certificate)?)
-            .env("SCREENLINE_TLS_KEY", &path(&server.key)?);
-        let city = fed(plan.on(workplace)).await?;
+        let Secured { plan, ca, token: secret } = Secured::up(storage)?;
+        let city = fed(plan).await?;
         ensure!(city.flight_url().starts_with("grpc+tls://"), "{}", city.flight_url());
         let url = city.flight_url().replace("127.0.0.1", "localhost");
-        let ca = path(&authority.ca)?;
-        let env = [("SCREENLINE_TOKEN", secret)];
-        all(&SCRIPTS, &["--url", &url, "--ca", &ca, "--token", secret], &env)?;
+        let env = [("SCREENLINE_TOKEN", secret.as_str())];
+        all(&SCRIPTS, &["--url", &url, "--ca", &ca, "--token", &secret], &env)?;
         let basic = format!("ann:{secret}");
         all(&["adbc.py", "flight.py"], &["--url", &url, "--ca", &ca, "--basic", &basic], &env)?;
         city.stop()?;

@@ -11,6 +11,7 @@ mod clocks;
 mod contract;
 mod counters;
 mod crash;
+mod dashboard;
 mod doors;
 mod erase;
 mod failover;

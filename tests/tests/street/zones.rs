@@ -8,7 +8,7 @@ mod scenarios {
     use anyhow::{Context, ensure};
     use jiff::Timestamp;
     use serde_json::Value;
-    use simulators::{feed::Feed, replay::Speed};
+    use simulators::replay::Speed;
     use tests::{City, Storage, command};
 
     fn write(city: &City, name: &str, text: &str) -> anyhow::Result<String> {
@@ -29,13 +29,7 @@ mod scenarios {
             return Ok(());
         };
         let city = City::up(storage).await?;
-        let feed = Feed::named("wntr-net3").context("the feed")?;
-        let mut files = Vec::new();
-        for (name, text) in feed.registry() {
-            files.push(write(&city, name, text)?);
-        }
-        let files: Vec<&str> = files.iter().map(String::as_str).collect();
-        command::json(city.workplace(), &[&["registry", "import"], &files[..]].concat())?;
+        city.import_registry("wntr-net3")?;
         // What a utility has from its SCADA: the water that comes into all of its network, and what stays in the tanks. The
         // two inlets of the metered area within are none of the network.
         let zones = "id,name,parent\nnet3,,\nDMA-1,district metered area 1,net3\n";

@@ -1,0 +1,124 @@
+"""How fast the dashboard is, in Chromium beside a city that runs: `bench.py --url http://127.0.0.1:8815`.
+
+Nothing is asserted: the figures are those of this machine, which draws without a graphics card.
+With --ready or --broker 5,000 sensors named bench-* are made up, and stay in that city: take one
+that may be thrown away.
+"""
+
+import json
+import subprocess
+import threading
+import time
+from urllib.parse import quote, urlsplit
+
+from playwright.sync_api import sync_playwright
+
+from harness import City, Skipped, arguments_of
+from visit import Visit
+
+POINTS, SENSORS, PACK, LIVE_S = 100_000, 5_000, 100, 30
+SLOW_MS = 50
+SERIES = f"""SELECT TIMESTAMP '2026-01-01T00:00:00Z' + number * INTERVAL '1 second' AS time,
+  sin(number / 900.0) * 40 + number % 7 AS value
+FROM generate_series(1, {POINTS}) AS series (number)
+ORDER BY time"""
+
+FIRST = """() => ({
+  paint: performance.getEntriesByName("first-contentful-paint")[0]?.startTime,
+  scripts: performance.getEntriesByType("resource").filter((one) => /\\.m?js$/.test(one.name))
+    .map((one) => ({ name: one.name.split("/").at(-1), bytes: one.encodedBodySize, at: one.startTime })),
+})"""
+COUNT_FRAMES = """() => {
+  window.frames_ms = [];
+  let last = performance.now();
+  const next = (now) => {
+    window.frames_ms.push(now - last);
+    last = now;
+    requestAnimationFrame(next);
+  };
+  requestAnimationFrame(next);
+}"""
+
+
+def first_view(city: City) -> None:
+    began = time.monotonic()
+    with city.visit("/now") as visit:
+        complete_s = time.monotonic() - began
+        first = visit.page.evaluate(FIRST)
+        print(f"first contentful paint of City now, empty cache   {first['paint']:8.0f} ms")
+        print(f"everything of it is there                         {complete_s * 1000:8.0f} ms")
+        # What the page itself names; views and the map are fetched after it.
+        initial = visit.page.evaluate("() => [...document.scripts].map((one) => one.src.split('/').at(-1))")
+        size = sum(one["bytes"] for one in first["scripts"] if one["name"] in initial)
+        print(f"initial script, as it is sent                     {size / 1024:8.1f} KiB")
+        print(f"all scripts of City now                           "
+              f"{sum(one['bytes'] for one in first['scripts']) / 1024:8.1f} KiB")
+
+
+def report(visit: Visit, what: str) -> None:
+    frames = visit.page.evaluate("() => window.frames_ms")
+    slow = [frame for frame in frames if SLOW_MS < frame]
+    print(f"{what}: {len(frames)} frames, longest {max(frames):.0f} ms, {len(slow)} over {SLOW_MS} ms")
+
+
+def zooming(city: City) -> None:
+    with city.visit(f"/ask?sql={quote(SERIES)}") as visit:
+        chart = visit.figure("answer").locator(".plot .canvas").first
+        chart.focus()
+        visit.page.evaluate(COUNT_FRAMES)
+        for key in ("+", "+", "+", "+", "-", "+", "0", "+", "+", "0"):
+            visit.page.keyboard.press(key)
+            visit.page.wait_for_timeout(200)
+        report(visit, f"zooming a plot of {POINTS:,} points")
+
+
+def publish(broker: str, stop: threading.Event) -> None:
+    """A reading of each sensor every second, in packs, until it is stopped."""
+    url = urlsplit(broker)
+    command = ["mosquitto_pub", "-h", url.hostname, "-p", str(url.port), "-l", "-t", "city/senml/bench"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:
+        while not stop.is_set():
+            now = time.time()
+            for first in range(0, SENSORS, PACK):
+                pack = [
+                    {"n": f"bench-{sensor}:traffic.occupancy", "u": "%", "t": now, "v": (sensor + now) % 100}
+                    for sensor in range(first, first + PACK)
+                ]
+                process.stdin.write(json.dumps(pack) + "\n")
+            process.stdin.flush()
+            stop.wait(max(0.0, now + 1 - time.time()))
+        process.stdin.close()
+
+
+def many_sensors(city: City, broker: str) -> None:
+    stop = threading.Event()
+    publisher = threading.Thread(target=publish, args=(broker, stop))
+    publisher.start()
+    try:
+        time.sleep(15)  # until all are known and in the tables
+        with city.visit("/now?layer=all&by=age") as visit:
+            visit.page.evaluate(COUNT_FRAMES)
+            visit.page.wait_for_timeout(LIVE_S * 1000)
+            report(visit, f"{SENSORS:,} sensors live at 1/s each, for {LIVE_S} s")
+            print(visit.page.locator(".now-facts").inner_text().replace("\n", " "))
+    finally:
+        stop.set()
+        publisher.join()
+
+
+def main() -> None:
+    parser = arguments_of(__doc__)
+    parser.add_argument("--broker", metavar="URL", help="for the made-up sensors [default: of --ready]")
+    arguments = parser.parse_args()
+    with sync_playwright() as playwright:
+        city = City(arguments, playwright)
+        first_view(city)
+        zooming(city)
+        try:
+            many_sensors(city, arguments.broker or city.services["mqtt"])
+        except Skipped as why:
+            print(f"not measured with live sensors: {why}")
+
+
+if __name__ == "__main__":
+    main()
