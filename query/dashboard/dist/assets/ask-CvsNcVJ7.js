@@ -1,1 +1,0 @@
-import{t as e}from"./index-BlvDMI6V.js";var t=e(`<h1>ask`);function n(){return t()}export{n as default};
