@@ -3,7 +3,7 @@
 use crate::{
     error::QueryError,
     identity::{AuthError, Authenticator, Via},
-    problem::Problem,
+    problem::{BEARER, Problem},
 };
 use axum::{
     extract::{Request, State},
@@ -53,10 +53,16 @@ pub async fn enter(
 }
 
 fn refused(request: &Request, error: QueryError) -> Response {
-    match is_grpc(request) {
-        true => Status::from(error).into_http(),
-        false => Problem::from(error).into_response(),
+    if is_grpc(request) {
+        return Status::from(error).into_http();
     }
+    let mut response = Problem::from(error).into_response();
+    // At the offer of Basic a browser opens a dialogue of its own, before the script is answered and the page can ask.
+    let is_script = request.headers().contains_key("x-requested-with");
+    if is_script && response.headers().contains_key(header::WWW_AUTHENTICATE) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(BEARER));
+    }
+    response
 }
 
 /// Whether the caller names this machine as such: a page from elsewhere makes a browser call it by another name.
@@ -162,6 +168,20 @@ mod tests {
         ] {
             assert!(of(method, headers), "{method} {headers:?}");
         }
+    }
+
+    #[test]
+    fn a_script_is_not_offered_what_makes_a_browser_ask() {
+        let challenges = |script: bool| {
+            let request = Request::builder().uri("/city");
+            let request = if script { request.header("x-requested-with", "fetch") } else { request };
+            let refusal = QueryError::Unauthenticated("no credentials".into());
+            let response = refused(&request.body(Body::empty()).unwrap(), refusal);
+            let challenges = response.headers().get_all(header::WWW_AUTHENTICATE).iter();
+            challenges.map(|one| one.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(challenges(false).len(), 2);
+        assert_eq!(challenges(true), [BEARER]);
     }
 
     #[test]

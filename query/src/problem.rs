@@ -79,6 +79,9 @@ impl Kind {
     }
 }
 
+/// How credentials may be given.
+pub const BEARER: &str = "Bearer realm=\"screenline\"";
+
 impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         let kind = match &error {
@@ -104,7 +107,7 @@ impl IntoResponse for Problem {
         let mut response =
             (status, [(header::CONTENT_TYPE, "application/json")], body + "\n").into_response();
         if self.kind == Kind::Unauthenticated {
-            for scheme in ["Bearer realm=\"screenline\"", "Basic realm=\"screenline\", charset=\"UTF-8\""] {
+            for scheme in [BEARER, "Basic realm=\"screenline\", charset=\"UTF-8\""] {
                 response.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
             }
         }

@@ -2,7 +2,7 @@
 
 from urllib.parse import parse_qs, quote, urlsplit
 
-from figures import as_table, compare, differences
+from figures import as_table, differences
 from harness import City, check
 from visit import Visit
 
@@ -34,7 +34,10 @@ def a_statement_is_written_run_and_kept_in_the_address(city: City) -> None:
 @check
 def a_statement_in_a_link_is_shown_and_answered(city: City) -> None:
     sql = "SELECT id, kind, lon, lat, valid_from FROM sensor ORDER BY id, valid_from"
-    assert compare(city, f"/ask?sql={quote(sql)}") == 1
+    with city.visit(f"/ask?sql={quote(sql)}") as visit:
+        assert visit.page.get_by_label(EDITOR).input_value() == sql
+        wrong = differences(city, *as_table(visit, "answer"), city.ask(sql), is_ordered=True)
+        assert not wrong, "; ".join(wrong)
 
 
 @check

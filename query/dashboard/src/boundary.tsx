@@ -9,7 +9,8 @@ export function Boundary(props: { children: JSX.Element }) {
 
 /** Its service is away, or of another version by now; or the view itself broke. */
 function Broken(props: { error: unknown }) {
-  const isFetch = () => props.error instanceof TypeError && /import/i.test(props.error.message);
+  // Browsers say that an import failed, and the loader that a style could not be had before it.
+  const isFetch = () => /import|preload/i.test(`${props.error}`);
   return (
     <div class="center failed" role="alert">
       <p>

@@ -2,7 +2,7 @@
 
 import { createUniqueId, For, type JSX, Match, Show, Switch } from "solid-js";
 import type { Asked } from "../city/answer";
-import { authorization } from "../flight/flight";
+import { authorization, fetched } from "../flight/flight";
 import { type CallError, Code } from "../flight/grpc_web";
 import { plain } from "../flight/plain";
 import { downloadPath, type Format, type Question, sqlOf } from "../flight/question";
@@ -29,10 +29,9 @@ export function reason(error: CallError): string {
 
 /** With a token a link cannot carry it, so the file is fetched; without, the browser streams it to the disk. */
 async function download(event: MouseEvent, path: string): Promise<void> {
-  const header = authorization();
-  if (header === undefined) return;
+  if (authorization() === undefined) return;
   event.preventDefault();
-  const response = await fetch(path, { headers: { authorization: header } });
+  const response = await fetched(path);
   if (!response.ok) return alert(`${common().failed} (${response.status})`);
   const link = document.createElement("a");
   link.href = URL.createObjectURL(await response.blob());

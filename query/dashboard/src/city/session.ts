@@ -1,7 +1,7 @@
 /** Who asks, which city answers, and how people want its numbers. */
 
 import { createSignal } from "solid-js";
-import { authorize, authorization } from "../flight/flight";
+import { authorize, authorization, fetched } from "../flight/flight";
 import { param } from "../route";
 import { Clock } from "./clock";
 import type { System } from "./unit";
@@ -54,7 +54,7 @@ export async function start(): Promise<void> {
   authorize(sessionStorage.getItem(KEPT) ?? undefined);
   const header = authorization();
   try {
-    const response = await fetch("/city", { headers: header === undefined ? {} : { authorization: header } });
+    const response = await fetched("/city");
     if (response.status === 401) {
       setSession({ state: "signed-out", refused: header !== undefined });
       return;

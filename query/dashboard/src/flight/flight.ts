@@ -36,6 +36,14 @@ export function authorize(header: string | undefined): void {
 
 export const authorization = (): string | undefined => credentials;
 
+/** A page of the service, with what every question carries. */
+export function fetched(path: string): Promise<Response> {
+  // Says that a script asks: else the browser would put a dialogue of its own before our sign-in.
+  const headers: Record<string, string> = { "x-requested-with": "fetch" };
+  if (credentials !== undefined) headers["authorization"] = credentials;
+  return fetch(path, { headers });
+}
+
 async function* messages(question: Question, signal: AbortSignal): AsyncGenerator<FlightData> {
   for await (const message of call(DO_GET, encodeTicket(ticketBytes(question)), credentials, signal)) {
     yield decodeFlightData(message);
