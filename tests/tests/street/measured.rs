@@ -304,6 +304,7 @@ mod scenarios {
 
     pub async fn a_usual_day_is_of_the_weeks_before_by_the_clock(storage: Storage) -> anyhow::Result<()> {
         let city = Plan::up(storage).args(&["--time-zone", "Europe/Paris"]).start().await?;
+        let segments = write(&city, "segments.csv", "id,direction\nring,NB\n")?;
         let sensors = "id,kind,segment,direction\nleft,loop,ring,NB\nright,loop,ring,NB\n";
         let sensors = write(&city, "sensors.csv", sensors)?;
         let mut series = String::from("sensor,metric,unit,kind,interval_s\n");
@@ -312,7 +313,7 @@ mod scenarios {
             writeln!(series, "{sensor},traffic.speed.mean,km/h,rate,3600")?;
         }
         let series = write(&city, "series.csv", &series)?;
-        command::json(city.workplace(), &["registry", "import", &sensors, &series])?;
+        command::json(city.workplace(), &["registry", "import", &segments, &sensors, &series])?;
         // Tuesdays from 08:00 to 09:00 in Paris: one in summer, and the eight before it in winter. The right loop was
         // silent in the earliest of them.
         let ends_s = "2024-04-02T07:00:00Z".parse::<Timestamp>()?.as_second();
