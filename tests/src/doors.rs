@@ -338,8 +338,10 @@ impl fmt::Display for Cell {
 fn expected(role: Option<&str>, door: Door, table: &str) -> Result<&'static [&'static str], &'static str> {
     match (role, table) {
         (None, _) => Err("token create"),
-        (Some(_), "rollup_1h") if door == Door::Live => Err("only reading is"),
-        (Some("operator" | "planner" | "analyst"), "latest") if door == Door::Live => Err("only reading is"),
+        (Some(_), "rollup_1h") if door == Door::Live => Err("only reading and event are"),
+        (Some("operator" | "planner" | "analyst"), "latest") if door == Door::Live => {
+            Err("only reading and event are")
+        }
         (Some("operator"), _) => Ok(&["home-1", "inner-1", "open-1"]),
         (Some("planner" | "analyst"), _) => Ok(&["inner-1", "open-1"]),
         (_, "rollup_1h") => Ok(&["open-1"]),

@@ -304,7 +304,7 @@ mod scenarios {
 
     pub async fn a_usual_day_is_of_the_weeks_before_by_the_clock(storage: Storage) -> anyhow::Result<()> {
         let city = Plan::up(storage).args(&["--time-zone", "Europe/Paris"]).start().await?;
-        let segments = write(&city, "segments.csv", "id,direction\nring,NB\n")?;
+        let segments = write(&city, "segments.csv", "id,direction,length_m\nring,NB,500\n")?;
         let sensors = "id,kind,segment,direction\nleft,loop,ring,NB\nright,loop,ring,NB\n";
         let sensors = write(&city, "sensors.csv", sensors)?;
         let mut series = String::from("sensor,metric,unit,kind,interval_s\n");
