@@ -43,7 +43,7 @@ const KEPT_FOR: Duration = Duration::from_secs(300);
 const NEWS_AHEAD: usize = 32;
 /// Tails that read from the database at once.
 const CATCHING_UP: usize = 2;
-/// What one look tells those who follow: 250,000 readings, or 80,000 passages. Of more they are told that there is more.
+/// What one look tells those who follow: 250,000 readings, or 80,000 passages. Of more they are told only that.
 const BYTES_MAX: usize = 8 << 20;
 
 #[derive(Debug)]
@@ -183,7 +183,7 @@ impl Feed {
         Ok(())
     }
 
-    /// Reads what came from one moment to another, where anybody wants it: for the newest values and for those who follow.
+    /// Reads what came between two moments, where anybody wants it: for the newest values and for those who follow.
     async fn pass_on(
         &self,
         facts: Facts,

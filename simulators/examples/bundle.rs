@@ -139,8 +139,8 @@ fn sumo_grid(source: &Path) -> anyhow::Result<()> {
 }
 
 impl Segment {
-    /// Where it begins and ends, in degrees. There is no net, but each detector stands so many metres along the segment,
-    /// which is straight; between its lanes the segment is drawn.
+    /// Where it begins and ends, in degrees. There is no net, but each detector stands so many metres along the
+    /// segment, which is straight; it is drawn between its lanes.
     fn ends(&self) -> anyhow::Result<[(f64, f64); 2]> {
         let (east, north) = match &*self.direction {
             "NB" => (0.0, 1.0),

@@ -22,7 +22,7 @@ const ORIGIN: (f64, f64) = (9.9, 53.5);
 const SPACING: (f64, f64) = (0.07, 0.04);
 /// From the first node of a road to its last, in degrees of longitude: the 4 km of its segments.
 const ROAD: f64 = 0.06;
-/// How far the middle of a road lies beside its ends, and each direction beside the middle line, in degrees of latitude.
+/// How far the middle of a road lies north of its ends, and each direction beside the middle line, in degrees.
 const BEND: f64 = 0.003;
 const BESIDE: f64 = 0.000_1;
 
