@@ -92,22 +92,19 @@ def strangers(titles: list[str], rows: list[Row], answer: pa.Table) -> list[str]
     found = []
     for title, cells in zip(titles, zip(*rows)):
         numbers = [match for cell in cells if (match := NUMBER.fullmatch(cell.strip()))]
-        places = max((len(match["digits"] or "") for match in numbers), default=0)
         # A share of one is shown in percent, and so is what is in percent already.
         scales = (1, 100) if any(match["percent"] for match in numbers) else (1,)
-        wanted = [float(match["number"].replace(",", "")) for match in numbers]
-        if wanted and not any(
-            all(has(column, number, places, scale) for number in wanted)
-            for column in values
-            for scale in scales
+        if numbers and not any(
+            all(has(column, number, scale) for number in numbers) for column in values for scale in scales
         ):
             found.append(f"no column of the answer has the numbers of {title!r}, such as {cells[0]!r}")
     return found
 
 
-def has(column: list[float], number: float, places: int, scale: int) -> bool:
+def has(column: list[float], shown: re.Match[str], scale: int) -> bool:
     """Whether one of the sorted values, times the scale, reads like this number."""
-    near = 0.5 * 10**-places + 1e-9 * abs(number)
+    number = float(shown["number"].replace(",", ""))
+    near = 0.5 * 10 ** -len(shown["digits"] or "") + 1e-9 * abs(number)
     at = bisect_left(column, (number - near) / scale)
     return at < len(column) and column[at] <= (number + near) / scale
 
