@@ -88,7 +88,9 @@ def strangers(titles: list[str], rows: list[Row], answer: pa.Table) -> list[str]
     for column in answer.columns:
         if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
             known = [value for value in column.to_pylist() if value is not None and value == value]
-            values += [sorted(value * factor for value in known) for factor in (1.0, *FACTORS.values())]
+            # Metres may be shown as kilometres.
+            values += [sorted(value * factor for value in known) for factor in (1.0, 0.001, *FACTORS.values())]
+    values += durations(answer)
     found = []
     for title, cells in zip(titles, zip(*rows)):
         numbers = [match for cell in cells if (match := NUMBER.fullmatch(cell.strip()))]
@@ -99,6 +101,15 @@ def strangers(titles: list[str], rows: list[Row], answer: pa.Table) -> list[str]
         ):
             found.append(f"no column of the answer has the numbers of {title!r}, such as {cells[0]!r}")
     return found
+
+
+def durations(answer: pa.Table) -> list[list[float]]:
+    """How long rows with a begin and an end took, in minutes and in hours."""
+    if not {"time", "ends"} <= set(answer.column_names):
+        return []
+    pairs = zip(answer["time"].to_pylist(), answer["ends"].to_pylist())
+    seconds = sorted((ends - time).total_seconds() for time, ends in pairs if time and ends)
+    return [[second / 60 for second in seconds], [second / 3600 for second in seconds]]
 
 
 def has(column: list[float], shown: re.Match[str], scale: int) -> bool:
