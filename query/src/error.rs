@@ -143,7 +143,6 @@ impl From<StoreError> for QueryError {
         match error {
             StoreError::Database(error) => error.into(),
             error if error.lost_connection() => Self::Unavailable(error.to_string()),
-            error @ StoreError::Unfit(_) => Self::Invalid(error.to_string()),
             error => Self::Internal(error.to_string()),
         }
     }
