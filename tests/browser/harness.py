@@ -33,7 +33,8 @@ FLAGS = [
     "--no-first-run",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]
-WITH_WEBGL = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+# There is no graphics card here: a plot is then drawn by the processor, as Chromium does by itself where it has no WebGL.
+WITH_WEBGL = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-accelerated-2d-canvas"]
 WITHOUT_WEBGL = ["--disable-gpu", "--disable-3d-apis"]
 
 # Longest time, in seconds, until a view is there, or a service is again.
@@ -76,15 +77,17 @@ class City:
         return self.playwright.chromium.launch(executable_path=self.chromium, args=FLAGS + more)
 
     @contextmanager
-    def visit(self, path: str, *, browser: Browser | None = None, **about: object) -> Iterator[Visit]:
+    def visit(self, path: str, *, browser: Browser | None = None, script: str = "", **about: object) -> Iterator[Visit]:
         """A tab of its own, at this address. What went wrong in it fails the check at its end.
 
-        `about` is what Playwright knows of a visitor: `viewport`, `color_scheme`, `locale` and others.
+        `script` runs before the page's own. `about` is what Playwright knows of a visitor: `viewport`, `color_scheme`,
+        `locale` and others.
         """
         about = {"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", **about}
         # The authority of a test is not among those that Chromium trusts.
         context = (browser or self.browser).new_context(ignore_https_errors=True, **about)
         try:
+            context.add_init_script(script)
             visit = Visit(context, self.url)
             visit.open(path)
             yield visit

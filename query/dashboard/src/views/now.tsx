@@ -16,7 +16,7 @@ import { choices as chosenNow, choose } from "./now/choices";
 import { type Counts, Counters, LiveBadge } from "./now/head";
 import { type Choice as LayerChoice, LAYERS } from "./now/layer";
 import { ListSide } from "./now/list_side";
-import { isMapped, MapSide } from "./now/map_side";
+import { expectMap, isMapped, MapSide } from "./now/map_side";
 import { bysOf } from "./now/measure";
 import { painter } from "./now/painter";
 import { shown as shownOf } from "./now/shown";
@@ -25,6 +25,7 @@ import { watch } from "./now/watch";
 
 export default function Now() {
   const choices = chosenNow();
+  expectMap(choices);
   const { by, chosen, isPaused, layer, layers } = choices;
   const isLive = () => !isPaused();
   let pulse: ((ids: ReadonlySet<string>) => void) | undefined;

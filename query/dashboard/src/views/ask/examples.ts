@@ -16,7 +16,7 @@ FROM traffic('1h')
 WHERE time >= now() - INTERVAL '24 hours' AND time < now()
 GROUP BY sensor, segment, direction
 HAVING sum(volume) IS NOT NULL
-ORDER BY vehicles DESC
+ORDER BY vehicles DESC, sensor, segment, direction
 LIMIT 20`,
   },
   {
@@ -41,7 +41,7 @@ JOIN segment AS s ON s.id = t.segment
 WHERE t.time >= now() - INTERVAL '7 days' AND t.time < now()
 GROUP BY t.sensor, t.segment
 HAVING max(t.v85) IS NOT NULL
-ORDER BY highest_v85 - speed_limit DESC
+ORDER BY highest_v85 - speed_limit DESC, t.sensor, t.segment
 LIMIT 30`,
   },
   {
@@ -52,7 +52,7 @@ FROM road('15m')
 WHERE time >= now() - INTERVAL '24 hours' AND time < now()
 GROUP BY segment, direction
 HAVING sum(delay_h) IS NOT NULL
-ORDER BY delay_h DESC
+ORDER BY delay_h DESC, segment, direction
 LIMIT 20`,
   },
   {
@@ -73,7 +73,7 @@ FROM utility('1h')
 WHERE time >= now() - INTERVAL '7 days' AND time < now()
 GROUP BY sensor, zone, metric, unit
 HAVING max(demand) IS NOT NULL
-ORDER BY metric, highest_hour DESC
+ORDER BY metric, highest_hour DESC, sensor, zone
 LIMIT 40`,
   },
   {
@@ -118,7 +118,7 @@ ORDER BY share, sensor, metric`,
     sql: `SELECT finding, detail, count(*) AS series, min(since) AS longest_since
 FROM health
 GROUP BY finding, detail
-ORDER BY series DESC`,
+ORDER BY series DESC, finding, detail`,
   },
   {
     id: "silent",
@@ -128,7 +128,7 @@ FROM latest AS l
 JOIN sensor AS s ON s.id = l.sensor AND s.valid_to IS NULL
 GROUP BY l.sensor, s.kind, s.owner, s.zone
 HAVING max(l.time) < now() - INTERVAL '1 hour'
-ORDER BY last_heard`,
+ORDER BY last_heard, l.sensor`,
   },
   {
     id: "delays",
@@ -139,7 +139,7 @@ ORDER BY last_heard`,
 FROM reading
 WHERE time >= now() - INTERVAL '1 hour' AND time < now()
 GROUP BY metric
-ORDER BY slowest_s DESC`,
+ORDER BY slowest_s DESC, metric`,
   },
   {
     id: "inventory",
@@ -148,6 +148,6 @@ ORDER BY slowest_s DESC`,
 FROM series AS m
 JOIN sensor AS s ON s.id = m.sensor AND s.valid_to IS NULL
 GROUP BY s.kind, s.owner, m.metric, m.unit, m.interval_s
-ORDER BY sensors DESC`,
+ORDER BY sensors DESC, s.kind, s.owner, m.metric`,
   },
 ];

@@ -19,6 +19,11 @@ const [hasFailed, setFailed] = createSignal(false);
 
 export const isMapped = (choices: Choices): boolean => choices.isMapWanted() && canDraw() && !hasFailed();
 
+/** Fetches the map's script beside what it will show, not after it. */
+export function expectMap(choices: Choices): void {
+  if (isMapped(choices)) void CityMap.preload().catch(() => undefined); // told where the map is drawn
+}
+
 export function MapSide(props: { choices: Choices; shown: Shown; city: Watch; painter: Painter }) {
   const { by, chosen, isMapWanted, isRoadMeasure, layer, place } = props.choices;
   const { entries, roads, scale } = props.shown;
