@@ -70,6 +70,9 @@ pub enum StoreError {
     Forgotten,
     #[error("{0}")]
     Unfit(String),
+    /// What a measure was asked for: another period or width would do.
+    #[error(transparent)]
+    Buckets(#[from] crate::measure::steps::Unfit),
     #[error(transparent)]
     Fault(#[from] crate::faults::Fault),
 }

@@ -1,7 +1,7 @@
 //! What can go wrong with a query, in the caller's terms, and the gRPC code for each.
 
 use datafusion::{arrow::error::ArrowError, error::DataFusionError};
-use processor::store::StoreError;
+use processor::{measure::steps::Unfit, store::StoreError};
 use tokio_postgres::error::SqlState;
 use tonic::Status;
 
@@ -137,11 +137,21 @@ impl From<tokio_postgres::Error> for QueryError {
     }
 }
 
+impl From<Unfit> for QueryError {
+    fn from(error: Unfit) -> Self {
+        match error {
+            Unfit::TooMany => Self::Exhausted(error.to_string()),
+            Unfit::Interval(_) => Self::Invalid(error.to_string()),
+        }
+    }
+}
+
 /// What the measures of `processor` meet.
 impl From<StoreError> for QueryError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Database(error) => error.into(),
+            StoreError::Buckets(error) => error.into(),
             error if error.lost_connection() => Self::Unavailable(error.to_string()),
             error => Self::Internal(error.to_string()),
         }
@@ -204,6 +214,13 @@ mod tests {
         let arrow =
             ArrowError::ExternalError(Box::new(DataFusionError::from(QueryError::Exhausted("full".into()))));
         assert_eq!(Status::from(QueryError::from(arrow)).code(), Code::ResourceExhausted);
+    }
+
+    #[test]
+    fn a_period_of_too_many_buckets_is_the_callers() {
+        let of = |error: StoreError| Status::from(QueryError::from(error)).code();
+        assert_eq!(of(StoreError::Buckets(Unfit::TooMany)), Code::ResourceExhausted);
+        assert_eq!(of(StoreError::Buckets(Unfit::Interval(600))), Code::InvalidArgument);
     }
 
     #[test]

@@ -7,7 +7,6 @@ use tokio_postgres::Client;
 
 use super::{
     Settled, Steps, history,
-    steps::Unfit,
     zone::{self, Amounts, Ledger, Meter},
 };
 use crate::{
@@ -44,7 +43,7 @@ pub async fn amounts(
     mut take: impl FnMut(&Meter, Amounts),
 ) -> Result<(), StoreError> {
     let series: Vec<Series> = meters.iter().map(|meter| meter.series.clone()).collect();
-    steps.check(&series).map_err(unfit)?;
+    steps.check(&series)?;
     let heard = |at: usize, buckets: Vec<Settled>| {
         let Meter { role, valid, series, .. } = meters[at];
         let of_step = buckets.iter().map(|bucket| of(bucket, series.kind)).collect();
@@ -71,7 +70,7 @@ pub async fn ledger(
     widths.dedup();
     let mut ledger = Ledger::default();
     for width in widths {
-        let steps = Steps::of_days(&(period.start.into()..period.end.into()), width, zone).map_err(unfit)?;
+        let steps = Steps::of_days(&(period.start.into()..period.end.into()), width, zone)?;
         let group: Vec<&Meter> = meters.iter().filter(|meter| step_s(&meter.series) == width).collect();
         let take = |_: &Meter, amounts: Amounts| {
             ledger.add(&steps, &amounts);
@@ -80,8 +79,4 @@ pub async fn ledger(
         amounts(client, registry, &group, &steps, zone::amount, take).await?;
     }
     Ok(ledger)
-}
-
-fn unfit(error: Unfit) -> StoreError {
-    StoreError::Unfit(error.to_string())
 }

@@ -13,7 +13,6 @@ use super::{
     Settled, Steps,
     detector::{self, Health, Sample, Thresholds},
     history,
-    steps::Unfit,
     utility::{self, StuckRule},
 };
 use crate::{
@@ -394,8 +393,7 @@ async fn of_registers(
 ) -> Result<Vec<Finding>, StoreError> {
     let registers: Vec<&Named> = some.iter().filter(|one| one.series.kind == Kind::Counter).collect();
     let series: Vec<Series> = registers.iter().map(|one| one.series.clone()).collect();
-    let unfit = |error: Unfit| StoreError::Unfit(error.to_string());
-    let steps = Steps::of_days(&inspection.span()?, 3_600, &inspection.zone).map_err(unfit)?;
+    let steps = Steps::of_days(&inspection.span()?, 3_600, &inspection.zone)?;
     let mut findings = Vec::new();
     let take = |at: usize, hours: Vec<Settled>| {
         let volumes: Vec<Option<f64>> =

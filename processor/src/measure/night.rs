@@ -48,7 +48,7 @@ pub async fn nights(
         )
     })?;
     let days = period.start.into()..period.end.into();
-    let steps = Steps::of_days(&days, step, zone).map_err(|error| StoreError::Unfit(error.to_string()))?;
+    let steps = Steps::of_days(&days, step, zone)?;
     let mut all = Vec::with_capacity(flows.len());
     let take = |_: &Meter, amounts: Amounts| {
         all.push(amounts);

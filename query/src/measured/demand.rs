@@ -133,8 +133,7 @@ async fn each(
     for alike in series.chunk_by(|(one, _), (other, _)| one == other) {
         let windows = alike[0].0;
         let until = Time::from_micros(whole.end.micros() + i64::from(windows.block_s) * 1_000_000);
-        let steps = Steps::of_days(&(whole.start..until), windows.step_s, &session.zone);
-        let steps = steps.map_err(period::unfit)?;
+        let steps = Steps::of_days(&(whole.start..until), windows.step_s, &session.zone)?;
         let series: Vec<Series> = alike.iter().map(|(_, series)| series.clone()).collect();
         for some in series.chunks(at_once(&series, &steps)?) {
             for (series, buckets) in some.iter().zip(settled(session, some, &steps).await?) {

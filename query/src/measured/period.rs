@@ -7,7 +7,7 @@ use crate::{
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator, expr::InList};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use processor::{
-    measure::{Steps, Width, steps::Unfit},
+    measure::{Steps, Width},
     model::{Level, Time},
 };
 use std::ops::Range;
@@ -101,7 +101,7 @@ pub fn steps(range: &Range<Time>, width: Width, zone: &TimeZone) -> Result<Steps
             if midnight == range.start { midnight } else { Level::Day.end(midnight, zone) }
         }
     };
-    Steps::of(&(start..range.end), width, zone).map_err(unfit)
+    Ok(Steps::of(&(start..range.end), width, zone)?)
 }
 
 /// From so long before the first bucket to the end of the last; `None`: there is no bucket.
@@ -114,13 +114,6 @@ pub fn since(back: SignedDuration, steps: &Steps) -> Result<Option<Range<Timesta
     let from =
         from.map_err(|error| QueryError::Invalid(format!("a range that begins so long ago: {error}")))?;
     Ok(Some(from..last.end.timestamp()))
-}
-
-pub fn unfit(error: Unfit) -> QueryError {
-    match error {
-        Unfit::TooMany => QueryError::Exhausted(error.to_string()),
-        Unfit::Interval(_) => QueryError::Invalid(error.to_string()),
-    }
 }
 
 #[cfg(test)]

@@ -127,7 +127,7 @@ async fn weeks(places: &[Place], session: &Session, steps: &Steps) -> Result<Vec
     let most = places.iter().map(|place| place.detector.series().count()).max().unwrap_or(1);
     for some in places.chunks((at_once(&all, steps)? / most.max(1)).max(1)) {
         for week in 1..=WEEKS {
-            for Before { first, steps: past } in typical::before(steps, week).map_err(period::unfit)? {
+            for Before { first, steps: past } in typical::before(steps, week)? {
                 let heard = traffic::heard(some.iter().map(|place| &place.detector), session, &past).await?;
                 for place in some {
                     let counts = !place.detector.counts.is_empty();
