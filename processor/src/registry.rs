@@ -16,7 +16,7 @@ mod rehearse;
 mod table;
 mod touch;
 
-use std::str::FromStr;
+use std::{str::FromStr, sync::Arc};
 
 /// Names are looked up for every reading: a faster hash than the standard one.
 type HashMap<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
@@ -70,9 +70,11 @@ pub struct Registry {
     sensors: HashMap<Box<str>, Sensor>,
     /// How many of them are in quarantine.
     quarantined: usize,
-    by_id: HashMap<SeriesId, Series>,
+    series: Vec<Series>,
+    /// Where each is in `series`.
+    by_id: HashMap<SeriesId, u32>,
     /// The unit of each metric, of the series that came first.
-    units: HashMap<Box<str>, (SeriesId, Box<str>)>,
+    units: HashMap<Arc<str>, (SeriesId, Box<str>)>,
     gone: Gone,
     /// Of series of which more is gone than of the whole city.
     floors: HashMap<SeriesId, Time>,
@@ -92,8 +94,17 @@ struct Sensor {
     part: i16,
     quarantined: bool,
     /// A sensor has few metrics: searched one by one.
-    series: Vec<(Box<str>, SeriesId)>,
+    series: Vec<Measured>,
     erased: Vec<Erased>,
+}
+
+#[derive(Clone, Debug)]
+struct Measured {
+    /// One text for all sensors.
+    metric: Arc<str>,
+    id: SeriesId,
+    /// Where it is in the registry's `series`.
+    at: u32,
 }
 
 impl Registry {
@@ -102,6 +113,7 @@ impl Registry {
             admission,
             sensors: HashMap::default(),
             quarantined: 0,
+            series: Vec::new(),
             by_id: HashMap::default(),
             units: HashMap::default(),
             gone: Gone::default(),
@@ -141,12 +153,8 @@ impl Registry {
 
     /// The series of a sensor's metric.
     pub fn series_of(&self, sensor: Known<'_>, metric: &str) -> Option<&Series> {
-        let (_, id) = sensor
-            .sensor
-            .series
-            .iter()
-            .find(|(known, _)| known.len() == metric.len() && **known == *metric)?;
-        self.by_id.get(id)
+        let measured = sensor.sensor.series.iter().find(|known| *known.metric == *metric)?;
+        self.series.get(measured.at as usize)
     }
 
     pub fn find(&self, sensor: &str, metric: &str) -> Option<&Series> {
@@ -159,26 +167,30 @@ impl Registry {
     }
 
     pub fn series(&self, id: SeriesId) -> Option<&Series> {
-        self.by_id.get(&id)
+        self.series.get(*self.by_id.get(&id)? as usize)
+    }
+
+    fn series_mut(&mut self, id: SeriesId) -> Option<&mut Series> {
+        self.series.get_mut(*self.by_id.get(&id)? as usize)
     }
 
     /// Every series, in no order.
     pub fn all_series(&self) -> impl Iterator<Item = &Series> {
-        self.by_id.values()
+        self.series.iter()
     }
 
     /// How the readings of a series are put together.
     pub fn rule(&self, id: SeriesId) -> Option<Rule> {
-        self.by_id.get(&id).map(|series| {
+        self.series(id).map(|series| {
             let same = |volume: &&Series| volume.interval_micros() == series.interval_micros();
-            let volume = series.volume.and_then(|volume| self.by_id.get(&volume)).filter(same);
+            let volume = series.volume.and_then(|volume| self.series(volume)).filter(same);
             let volume = volume.filter(|_| series.kind.covers_interval()).map(|volume| volume.id);
             Rule { arithmetic: series.arithmetic, volume }
         })
     }
 
     pub fn series_count(&self) -> usize {
-        self.by_id.len()
+        self.series.len()
     }
 
     pub fn gone(&self) -> &Gone {
@@ -226,40 +238,45 @@ impl Registry {
         series.quarantined = known.quarantined;
         series.arithmetic = series.arithmetic.of(metric, &series.unit);
         // A speed may be known before its volume, or after it.
-        let id_of = |name: &str| known.series.iter().find(|(known, _)| **known == *name).map(|(_, id)| *id);
+        let id_of =
+            |name: &str| known.series.iter().find(|known| *known.metric == *name).map(|known| known.id);
         series.volume = arithmetic::volume_of(metric).and_then(|volume| id_of(volume.as_str()));
-        for (speed, id) in &known.series {
-            if arithmetic::volume_of(speed).is_some_and(|volume| volume.as_str() == metric)
-                && let Some(speed) = self.by_id.get_mut(id)
-            {
-                speed.volume = Some(series.id);
+        for speed in &known.series {
+            if arithmetic::volume_of(&speed.metric).is_some_and(|volume| volume.as_str() == metric) {
+                self.series[speed.at as usize].volume = Some(series.id);
             }
         }
-        if !known.series.iter().any(|(_, id)| *id == series.id) {
-            known.series.push((metric.into(), series.id));
+        let text = self.units.get_key_value(metric).map_or_else(|| metric.into(), |(text, _)| text.clone());
+        let next = self.series.len() as u32; // below SERIES_MAX
+        let at = *self.by_id.entry(series.id).or_insert(next);
+        if !known.series.iter().any(|known| known.id == series.id) {
+            known.series.push(Measured { metric: Arc::clone(&text), id: series.id, at });
         }
-        let siblings: Vec<SeriesId> = known.series.iter().map(|(_, id)| *id).collect();
+        let siblings: Vec<SeriesId> = known.series.iter().map(|known| known.id).collect();
         match self.units.get_mut(metric) {
             Some(first) if first.0 <= series.id => {}
             Some(first) => *first = (series.id, series.unit.clone()),
-            None => drop(self.units.insert(metric.into(), (series.id, series.unit.clone()))),
+            None => drop(self.units.insert(text, (series.id, series.unit.clone()))),
         }
         self.last_id = self.last_id.max(series.id.0);
         let floor = self.gone.floor(series.kind, metric);
         if floor > self.gone.raw_floor {
             self.floors.extend(floor.map(|floor| (series.id, floor)));
         }
-        self.by_id.insert(series.id, series);
+        match self.series.get_mut(at as usize) {
+            Some(known) => *known = series,
+            None => self.series.push(series),
+        }
         self.find_heartbeats(&siblings);
     }
 
     /// Of the series of one sensor, tells those of passages which one speaks most often.
     fn find_heartbeats(&mut self, siblings: &[SeriesId]) {
-        let known = siblings.iter().filter_map(|id| self.by_id.get(id));
+        let known = siblings.iter().filter_map(|id| self.series(*id));
         let often = known.filter(|series| series.kind != Kind::Event);
         let often = often.filter_map(|series| Some((series.interval_s?, series.id))).min();
         for id in siblings {
-            if let Some(series) = self.by_id.get_mut(id).filter(|series| series.kind == Kind::Event) {
+            if let Some(series) = self.series_mut(*id).filter(|series| series.kind == Kind::Event) {
                 series.heartbeat = often.map(|(_, id)| id);
             }
         }

@@ -13,6 +13,7 @@ use crate::{
     access::AccessArgs,
     account::AccountArgs,
     audit::AuditArgs,
+    bench::BenchArgs,
     changes::ChangesArgs,
     erase::EraseArgs,
     gateway::GatewayArgs,
@@ -145,6 +146,8 @@ pub enum Command {
     Token(TokenArgs),
     /// Show who asked what, and check that nothing of it was changed
     Access(AccessArgs),
+    /// Measure each stage on this machine, beside what limits it
+    Bench(BenchArgs),
     /// Say what is here, what is wrong, and what to do about it
     Doctor(DoctorArgs),
 }

@@ -10,6 +10,7 @@
 //! - [`measure`]: what a sensor measured; [`health`]: which sensors need a visit
 //! - [`reprocess`]: what numbers would be by other rules; [`changes`]: which are others since a time
 //! - [`token`]: who may ask; [`access`]: who asked what
+//! - [`bench`]: how fast each stage is here
 //! - [`audit`]: are rollups true; [`retention`], [`erase`]: what goes, and why
 //! - [`paper`], [`period`]: what people look at, and the times they name
 //! - [`telemetry`], [`console`], [`monitor`], [`disk`], [`ready`], [`signals`]: what only a process may install or write
@@ -17,6 +18,7 @@
 mod access;
 mod account;
 mod audit;
+mod bench;
 mod broker;
 mod changes;
 mod city;
@@ -115,6 +117,7 @@ pub fn run() -> ExitCode {
                 Command::Simulate(args) => Box::pin(simulate::run(*args, &console)).await,
                 Command::Token(args) => token::run(args, &console).map(|()| ExitCode::SUCCESS),
                 Command::Access(args) => access::run(args),
+                Command::Bench(args) => Box::pin(bench::run(args, log, &console)).await,
                 Command::Doctor(args) => Box::pin(doctor::run(args)).await,
                 Command::Gateway(args) => {
                     Box::pin(gateway::run(args, &console)).await.map(|()| ExitCode::SUCCESS)

@@ -24,7 +24,7 @@ impl Registry {
         let sensors: BTreeSet<&str> = known.map(|touch| touch.sensor.as_str()).collect();
         let series = sensors.into_iter().filter_map(|sensor| self.sensors.get(sensor));
         let mut touched: Vec<SeriesId> =
-            series.flat_map(|sensor| &sensor.series).map(|(_, id)| *id).collect();
+            series.flat_map(|sensor| &sensor.series).map(|known| known.id).collect();
         touched.sort_unstable();
         Ok(touched)
     }

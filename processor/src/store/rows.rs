@@ -64,17 +64,22 @@ pub async fn kept<F: Fact>(
     facts: &[&F],
 ) -> Result<HashMap<Key, i64>, StoreError> {
     let (Some(first), Some(last)) = (facts.first(), facts.last()) else { return Ok(HashMap::new()) };
+    let same: Vec<String> = F::KEY.split(", ").map(|column| format!("k.{column} = sent.{column}")).collect();
     let times: Vec<_> = facts.iter().map(|fact| fact.key().time.timestamp()).collect();
     let series: Vec<_> = facts.iter().map(|fact| fact.key().series.0).collect();
     let events: Vec<_> = facts.iter().map(|fact| fact.key().event).collect();
     let compared: Vec<String> = F::COMPARED.split(", ").map(|column| format!("k.{column}")).collect();
-    // The span as literals: only its days are planned for.
+    // The span as literals: only its days are planned for. LATERAL with a limit: by the index, key for key, however large
+    // the day is; a join might read all of it.
     let select = format!(
         "SELECT {key}, {compared}
          FROM unnest($1::timestamptz[], $2::int4[], $3::int8[]) AS sent (time, series_id, event_id)
-         JOIN {table} k USING ({key})
-         WHERE '{from}' <= k.time AND k.time <= '{to}'",
-        key = F::KEY,
+         CROSS JOIN LATERAL (
+             SELECT * FROM {table} k
+             WHERE {same} AND '{from}' <= k.time AND k.time <= '{to}'
+             LIMIT 1) k",
+        key = F::KEY.split(", ").map(|column| format!("k.{column}")).collect::<Vec<_>>().join(", "),
+        same = same.join(" AND "),
         compared = compared.join(", "),
         table = F::TABLE,
         from = first.key().time,

@@ -18,8 +18,12 @@ use self::{
     transaction::{Attempt, Transaction},
 };
 use super::{
-    Counts, Level, Position, StoreError, bisect, connect, partition::Partitions, recent::RecentKeys,
-    rows::Key, sender, settle::Settlement, suspicion::Suspicion,
+    Counts, Level, Position, StoreError, bisect, connect,
+    partition::Partitions,
+    recent::Recent,
+    sender,
+    settle::Settlement,
+    suspicion::{LookUp, Suspicion},
 };
 use crate::{
     faults::{self, Bug},
@@ -41,7 +45,7 @@ pub struct Written {
     pub positions: Vec<Position>,
 }
 
-/// Memory for keys committed not long ago: about half a million, minutes of a city's redeliveries.
+/// Memory for keys committed not long ago: a million, minutes of a city's redeliveries.
 const RECENT_BYTES: usize = 32 << 20;
 /// A key looked up as new can collide only with one that another writer committed meanwhile; so often in a row that
 /// something else is wrong.
@@ -57,7 +61,7 @@ pub struct Writer {
     connection: Option<Connection>,
     partitions: Partitions,
     registry: Arc<RwLock<Registry>>,
-    recent: RecentKeys,
+    recent: Recent,
     suspicion: Suspicion,
     /// What the batch whose COMMIT was sent last would have written.
     unsettled: Option<(BatchId, Written)>,
@@ -77,7 +81,7 @@ impl Writer {
             connection: None,
             partitions: Partitions::new(level),
             registry,
-            recent: RecentKeys::within(RECENT_BYTES),
+            recent: Recent::within(RECENT_BYTES),
             suspicion: Suspicion::default(),
             unsettled: None,
         }
@@ -180,13 +184,12 @@ impl Writer {
         let mut connection = self.take_connection().await?;
         let readings = Sifted::new(processed.readings.iter(), &self.recent);
         let events = Sifted::new(processed.events.iter(), &self.recent);
-        let times = |key: Key| key.time;
-        self.partitions.ensure(&mut connection.client, "reading", readings.keys().map(times)).await?;
-        self.partitions.ensure(&mut connection.client, "event", events.keys().map(times)).await?;
+        self.partitions.ensure(&mut connection.client, "reading", readings.times()).await?;
+        self.partitions.ensure(&mut connection.client, "event", events.times()).await?;
         faults::point("partition.made").await?;
 
         let sources = batch_sources(processed);
-        let mut look_up = self.suspicion.advises_look_up(&sources);
+        let mut look_up = self.suspicion.advice(&sources);
         let mut collisions = 0;
         let attempt = loop {
             let mut transaction =
@@ -199,18 +202,16 @@ impl Writer {
                 Err(error) if error.is_duplicate_key() && collisions < COLLISIONS_MAX => {
                     debug!("a stored key came again: looking the batch's keys up");
                     connection.client.batch_execute("ROLLBACK").await?;
-                    look_up = true;
+                    look_up = LookUp::All;
                     collisions += 1;
                 }
                 outcome => break outcome?,
             }
         };
-        for (key, fingerprint) in attempt.known {
-            self.recent.insert(key, fingerprint);
+        if look_up != LookUp::None {
+            self.suspicion.learn(&sources, attempt.needed);
         }
-        if look_up {
-            self.suspicion.learn(&sources, attempt.repeats_found);
-        }
+        self.recent.insert(attempt.known);
         self.connection = Some(connection);
         Ok(attempt.written)
     }

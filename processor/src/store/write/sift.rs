@@ -1,6 +1,6 @@
-use crate::store::{
-    recent::RecentKeys,
-    rows::{Fact, Key},
+use crate::{
+    model::Time,
+    store::{recent::Recent, rows::Fact},
 };
 
 /// The facts of a batch, sorted by key, told apart by what is known without the database.
@@ -13,7 +13,7 @@ pub(super) struct Sifted<'f, F> {
 }
 
 impl<'f, F: Fact> Sifted<'f, F> {
-    pub fn new(facts: impl Iterator<Item = &'f F>, recent: &RecentKeys) -> Self {
+    pub fn new(facts: impl Iterator<Item = &'f F>, recent: &Recent) -> Self {
         let mut sorted: Vec<&F> = facts.collect();
         sorted.sort_by_key(|fact| (fact.key(), fact.message())); // stable: the first to arrive stays
         let mut sifted: Sifted<'f, F> =
@@ -31,7 +31,7 @@ impl<'f, F: Fact> Sifted<'f, F> {
         sifted
     }
 
-    pub fn keys(&self) -> impl Iterator<Item = Key> {
-        self.fresh.iter().map(|fact| fact.key())
+    pub fn times(&self) -> impl Iterator<Item = Time> {
+        self.fresh.iter().map(|fact| fact.key().time)
     }
 }

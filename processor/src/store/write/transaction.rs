@@ -1,6 +1,6 @@
 //! One attempt at a batch: everything it says goes into one transaction.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
 use tokio_postgres::types::ToSql;
@@ -12,6 +12,7 @@ use crate::{
     model::{
         Batch, Event, Quality, Reading, SeriesId, Time,
         bucket::{FIVE_MINUTES, HOUR},
+        series::PARTS,
     },
     process::{Outcome, Processed, Rejection},
     registry,
@@ -22,6 +23,7 @@ use crate::{
         rows::{self, Fact, Key},
         seen, sender,
         settle::{self, Settlement},
+        suspicion::LookUp,
         tally::Tally,
         withheld::{self, Withheld},
     },
@@ -40,7 +42,8 @@ pub(super) struct Transaction<'t> {
 #[derive(Default)]
 pub(super) struct Attempt {
     pub written: Written,
-    pub repeats_found: bool,
+    /// What had to be looked up for the repeats that were found.
+    pub needed: LookUp,
     /// The keys that are now certainly stored, with what is stored under them.
     pub known: Vec<(Key, i64)>,
 }
@@ -52,6 +55,7 @@ struct Placed<'f, F> {
     conflicts: Vec<&'f F>,
     /// Keys that were there before, with what is stored under them.
     kept: HashMap<Key, i64>,
+    needed: LookUp,
 }
 
 impl Transaction<'_> {
@@ -59,7 +63,7 @@ impl Transaction<'_> {
         &mut self,
         readings: &Sifted<'_, Reading>,
         events: &Sifted<'_, Event>,
-        look_up: bool,
+        look_up: LookUp,
     ) -> Result<Attempt, StoreError> {
         let client = &self.connection.client;
         client.batch_execute(&lock::begin_shared()).await?;
@@ -89,10 +93,8 @@ impl Transaction<'_> {
             (self.unrepeated(readings, &positions), self.unrepeated(events, &positions));
         let (readings, events) =
             (new_readings.as_ref().unwrap_or(readings), new_events.as_ref().unwrap_or(events));
-        let fresh = readings.fresh.len() + events.fresh.len();
         let readings = self.place(readings, look_up).await?;
         let events = self.place(events, look_up).await?;
-        let repeats_found = readings.stored.len() + events.stored.len() < fresh;
         faults::point("writer.copied").await?;
 
         let quarantined = self.quarantined(&readings.stored, &events.stored);
@@ -114,7 +116,8 @@ impl Transaction<'_> {
         faults::point("writer.counted").await?;
 
         let events_stored = events.stored.len() as i64;
-        let written = Written { counts: tally.total(), events: events_stored, looked_up: look_up, positions };
+        let looked_up = look_up != LookUp::None;
+        let written = Written { counts: tally.total(), events: events_stored, looked_up, positions };
         self.writer.unsettled = Some((self.batch.id, written.clone()));
         faults::point("writer.before_commit").await?;
         client.batch_execute("COMMIT").await?;
@@ -127,7 +130,7 @@ impl Transaction<'_> {
             readings.stored.iter().map(|reading| (reading.key(), Fact::fingerprint(*reading)));
         let stored_events = events.stored.iter().map(|event| (event.key(), Fact::fingerprint(*event)));
         let known = kept.chain(stored_readings).chain(stored_events).collect();
-        Ok(Attempt { written, repeats_found, known })
+        Ok(Attempt { written, needed: readings.needed.max(events.needed), known })
     }
 
     /// The facts without those of messages that were committed before, where there are such messages. Sifted anew: the
@@ -147,12 +150,24 @@ impl Transaction<'_> {
     async fn place<'f, F: Fact>(
         &self,
         sifted: &Sifted<'f, F>,
-        look_up: bool,
+        look_up: LookUp,
     ) -> Result<Placed<'f, F>, StoreError> {
-        let kept =
-            if look_up { rows::kept(&self.connection.client, &sifted.fresh).await? } else { HashMap::new() };
+        let recent = &self.writer.recent;
+        let old = || sifted.fresh.iter().copied().filter(|fact| !recent.is_ahead(&fact.key()));
+        let client = &self.connection.client;
+        let kept = match look_up {
+            LookUp::None => HashMap::new(),
+            LookUp::Old => rows::kept(client, &old().collect::<Vec<_>>()).await?,
+            LookUp::All => rows::kept(client, &sifted.fresh).await?,
+        };
+        let needed = match kept.is_empty() {
+            true => LookUp::None,
+            false if kept.keys().any(|key| recent.is_ahead(key)) => LookUp::All,
+            false => LookUp::Old,
+        };
         let duplicates = sifted.duplicates.clone();
-        let mut placed = Placed { stored: Vec::new(), duplicates, conflicts: Vec::new(), kept };
+        let stored = Vec::with_capacity(sifted.fresh.len());
+        let mut placed = Placed { stored, duplicates, conflicts: Vec::new(), kept, needed };
         for fact in &sifted.fresh {
             match placed.kept.get(&fact.key()) {
                 None => placed.stored.push(*fact),
@@ -313,12 +328,13 @@ impl Transaction<'_> {
 
     /// Marks every five-minute bucket that gained a fact, but for sensors in quarantine.
     async fn mark(&self, readings: &[&Reading], events: &[&Event]) -> Result<(), StoreError> {
-        let mut marks: BTreeSet<(Time, i16)> = BTreeSet::new();
+        // Buckets, each with a bit for every part of the city.
+        let mut marks: BTreeMap<Time, u64> = BTreeMap::new();
         {
             let registry = registry::read(&self.writer.registry);
             let facts =
                 readings.iter().map(|r| (r.time, r.series)).chain(events.iter().map(|e| (e.time, e.series)));
-            let mut last = None;
+            let mut open: (Time, u64) = (Time::from_micros(0), 0);
             for (time, id) in facts {
                 let series = registry.series(id).ok_or_else(|| {
                     StoreError::Unfit(format!("series {} left the registry while a batch was written", id.0))
@@ -328,18 +344,21 @@ impl Transaction<'_> {
                 }
                 let starts = if faults::planted(Bug::MarkByEnd) { time } else { series.bucket_time(time) };
                 let bucket = starts.floor(FIVE_MINUTES);
-                let mark = (bucket, series.part);
-                if last != Some(mark) {
-                    marks.insert(mark);
-                    last = Some(mark);
+                if bucket != open.0 {
+                    *marks.entry(open.0).or_default() |= open.1;
+                    open = (bucket, 0);
                 }
+                open.1 |= 1 << series.part;
             }
+            *marks.entry(open.0).or_default() |= open.1;
         }
-        if marks.is_empty() {
+        let parts = |mask: u64| (0..PARTS as i16).filter(move |part| mask & 1 << part != 0);
+        let marks = marks.into_iter().flat_map(|(bucket, mask)| parts(mask).map(move |part| (bucket, part)));
+        let (buckets, parts): (Vec<_>, Vec<i16>) =
+            marks.map(|(bucket, part)| (bucket.timestamp(), part)).unzip();
+        if parts.is_empty() {
             return Ok(());
         }
-        let buckets: Vec<_> = marks.iter().map(|(bucket, _)| bucket.timestamp()).collect();
-        let parts: Vec<i16> = marks.iter().map(|(_, part)| *part).collect();
         self.connection.client.execute(&self.connection.mark, &[&buckets, &parts, &self.batch.id.0]).await?;
         Ok(())
     }
