@@ -4,6 +4,7 @@ mod account;
 mod acknowledgement;
 mod audit;
 mod backpressure;
+mod bench;
 mod broker;
 mod canary;
 mod clients;

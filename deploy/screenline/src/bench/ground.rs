@@ -33,7 +33,7 @@ use crate::{
     cli::{Cli, Command, LogArgs, UpArgs},
     console::Console,
     exposition,
-    monitor::{self, Pages},
+    monitor::Pages,
     supervisor::leftover,
     telemetry,
 };
@@ -51,6 +51,7 @@ pub struct Ground {
     /// The database that only the bench writes to.
     pub bench_url: String,
     pub observer: Client,
+    storage: StorageChoice,
     pages: Pages,
     _folder: TempDir,
 }
@@ -71,7 +72,6 @@ impl Ground {
             .tempdir()
             .context("make a temporary data folder")?;
         let args = arguments(storage)?;
-        let listener = monitor::listen(args.metrics_listen).await?;
         let services = Services::default();
         let (_, ready) = watch::channel(true);
         let pages = Pages::new(telemetry::metrics("launcher")?, ready, services.pages(&args));
@@ -81,10 +81,10 @@ impl Ground {
             Ok(())
         };
         let city = City::start(&args, log, folder.path(), console, &services, &tell, prepare).await?;
-        drop(listener);
         match Self::around(&city).await {
             Ok((broker, bench_url, observer)) => {
-                Ok(Ground { level: city.storage, city, broker, bench_url, observer, pages, _folder: folder })
+                let level = city.storage;
+                Ok(Ground { city, level, broker, bench_url, observer, storage, pages, _folder: folder })
             }
             Err(error) => {
                 city.stop().await;
@@ -109,7 +109,7 @@ impl Ground {
     /// The database fails.
     pub async fn own_tables(&self) -> anyhow::Result<Tables> {
         let mut client = store::connect(&self.bench_url, "screenline-bench").await?;
-        store::migrate(&mut client, StorageChoice::Auto, "UTC").await?;
+        store::migrate(&mut client, self.storage, "UTC").await?;
         let (registry, ids) = register(&mut client).await?;
         Ok(Tables { client, registry: Arc::new(RwLock::new(registry)), ids })
     }
