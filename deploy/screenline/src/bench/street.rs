@@ -161,8 +161,8 @@ pub async fn freshness(ground: &Ground) -> anyhow::Result<Freshness> {
 async fn probe(ground: &Ground) -> anyhow::Result<Vec<f64>> {
     let mut wire = Wire::connect(ground.broker, "bench-probe").await?;
     let reading = |number: usize| {
-        let now = Timestamp::now();
-        let (second, micro) = (now.as_second(), now.subsec_microsecond() + now.subsec_millisecond() * 1_000);
+        let now = Timestamp::now().as_microsecond();
+        let (second, micro) = (now / 1_000_000, now % 1_000_000);
         let payload = format!(r#"[{{"n":"{PROBE}:level","u":"m","t":{second}.{micro:06},"v":{number}}}]"#);
         ("city/senml/probe".to_owned(), payload.into())
     };
