@@ -58,7 +58,7 @@ pub const OBSERVER: &str = "screenline-bench-observer";
 /// CPU-seconds since their starts.
 pub type Seconds = BTreeMap<Who, f64>;
 
-/// What all of a city's processes have spent so far. A process that ended meanwhile is counted by its parent.
+/// What all of a city's processes have spent so far. What ended is counted with the database's parent process.
 ///
 /// # Errors
 /// The database cannot be asked who is connected.
@@ -88,7 +88,7 @@ pub async fn spent(pids: &BTreeMap<String, u32>, observer: &Client) -> anyhow::R
     Ok(seconds)
 }
 
-/// Spent between two looks. A connection that ended meanwhile would count twice, and is left out.
+/// Spent between two looks. What a connection that ended in between had spent, its whole life long, is told as upkeep.
 pub fn between(before: &Seconds, after: &Seconds) -> Seconds {
     after
         .iter()

@@ -177,6 +177,18 @@ pub async fn day(client: &Client, level: Level, start_s: i64) -> anyhow::Result<
     Ok(client.batch_execute(&day).await?)
 }
 
+/// Marks the five minutes from one time to another for the roller, of the whole city.
+///
+/// # Errors
+/// The database fails.
+pub async fn mark(client: &Client, from_s: i64, to_s: i64) -> anyhow::Result<()> {
+    let marks = "INSERT INTO dirty (level, bucket, part, batch)
+                 SELECT 0, to_timestamp(bucket), part, 0
+                 FROM generate_series($1::int8, $2::int8, 300) AS bucket, generate_series(0, 63) AS part";
+    client.execute(marks, &[&from_s, &(to_s - 1)]).await?;
+    Ok(())
+}
+
 /// Tables that the bench writes by itself.
 pub struct Tables {
     pub client: Client,

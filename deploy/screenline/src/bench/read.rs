@@ -15,7 +15,7 @@ use tokio_postgres::Client;
 use super::{
     client,
     figure::Figure,
-    ground::{Ground, day, midnight_s},
+    ground::{Ground, day, mark, midnight_s},
     memory,
 };
 
@@ -126,14 +126,7 @@ async fn fill(
         frames.send(client, statement).await.context("fill the tables")?;
     }
     let end_s = start_s + ticks * step_us / 1_000_000;
-    client
-        .execute(
-            "INSERT INTO dirty (level, bucket, part, batch)
-             SELECT 0, to_timestamp(bucket), part, 0
-             FROM generate_series($1::int8, $2::int8, 300) AS bucket, generate_series(0, 63) AS part",
-            &[&start_s, &(end_s - 1)],
-        )
-        .await?;
+    mark(client, start_s, end_s).await?;
     client.batch_execute("COMMIT").await?;
     client.batch_execute("VACUUM ANALYZE reading").await?;
     ground.rolled(start_s + DAY_S.min(end_s - start_s - 600)).await

@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 
 use super::{
     figure::Figure,
-    ground::{Ground, Tables, day, midnight_s},
+    ground::{Ground, Tables, day, mark, midnight_s},
     load::SERIES,
 };
 
@@ -31,7 +31,7 @@ pub async fn run(ground: &Ground, tables: &Tables, rounds: usize) -> anyhow::Res
         let taken = ground.round(take(client, start_s)).await?;
         ensure!(taken.items == readings, "{} of {readings} rows were there", taken.items);
         client.batch_execute("TRUNCATE rollup_5m, rollup_1h, rollup_1d, dirty").await?;
-        mark(client, start_s).await?;
+        mark(client, start_s, start_s + HOUR_S).await?;
         let rolled = ground.round(async {
             let mut rollups = 0;
             loop {
@@ -81,17 +81,4 @@ async fn take(client: &Client, start_s: i64) -> anyhow::Result<u64> {
     })
     .await?;
     Ok(rows)
-}
-
-/// All buckets of the hour, of the whole city.
-async fn mark(client: &Client, start_s: i64) -> anyhow::Result<()> {
-    client
-        .execute(
-            "INSERT INTO dirty (level, bucket, part, batch)
-             SELECT 0, to_timestamp(bucket), part, 0
-             FROM generate_series($1::int8, $1 + $2 - 300, 300) AS bucket, generate_series(0, 63) AS part",
-            &[&start_s, &HOUR_S],
-        )
-        .await?;
-    Ok(())
 }
