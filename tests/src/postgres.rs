@@ -2,7 +2,7 @@
 //! password, or one with a standby that has what it has committed.
 
 use std::fs::{self, File, Permissions};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,6 +15,8 @@ use nix::unistd::{User, geteuid};
 use crate::certificates::{Authority, Signed};
 
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
+/// A port that is free may be taken before the server has it.
+const PORTS_TRIED: usize = 5;
 const TRUSTING: &str = "host all all 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust\n";
 const ENCRYPTED: &str = "hostssl all all 127.0.0.1/32 scram-sha-256 clientcert=verify-ca\n";
 
@@ -172,10 +174,22 @@ impl Home {
     }
 
     fn start(self, settings: &[(&str, &str)]) -> anyhow::Result<Postgres> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        for _ in 0..PORTS_TRIED {
+            let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+            if let Some(server) = self.listen(port, settings)? {
+                return Ok(Postgres { home: self, port, server });
+            }
+        }
+        bail!("{PORTS_TRIED} times somebody took the port before postgres did")
+    }
+
+    /// Starts the server and waits until it takes connections, which is later than it listens; none when somebody else
+    /// took the port.
+    fn listen(&self, port: u16, settings: &[(&str, &str)]) -> anyhow::Result<Option<Child>> {
         let log = self.folder.join("log");
         let mut command = self.command("postgres");
-        command.args(["-D", &self.data(), "-p", &port.to_string()]);
+        let port = port.to_string();
+        command.args(["-D", &self.data(), "-p", &port]);
         let always = [("listen_addresses", "127.0.0.1"), ("unix_socket_directories", "")];
         for (name, value) in always.iter().chain(settings) {
             command.arg("-c").arg(format!("{name}={value}"));
@@ -183,17 +197,20 @@ impl Home {
         let mut server =
             command.stdout(Stdio::null()).stderr(File::create(&log)?).spawn().context("start postgres")?;
         let deadline = Instant::now() + READY_TIMEOUT;
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while self.run("pg_isready", &["-q", "-h", "127.0.0.1", "-p", &port]).is_err() {
             let said = fs::read_to_string(&log).unwrap_or_default();
-            ensure!(server.try_wait()?.is_none(), "postgres ends while it starts:\n{said}");
+            if server.try_wait()?.is_some() {
+                ensure!(said.contains("Address already in use"), "postgres ends while it starts:\n{said}");
+                return Ok(None);
+            }
             if deadline < Instant::now() {
                 let _ = server.kill();
                 let _ = server.wait();
-                bail!("postgres does not listen:\n{said}");
+                bail!("postgres takes no connections:\n{said}");
             }
             sleep(Duration::from_millis(50));
         }
-        Ok(Postgres { home: self, port, server })
+        Ok(Some(server))
     }
 }
 
