@@ -42,7 +42,7 @@ impl Default for Limits {
             blocked: Duration::from_secs(20), // a broker gives up on us after 90 s without a ping
             batch_messages: 4_096, // under half of the 10,000 a broker may have in flight, so that one fills while one is written
             batch_bytes: 4 << 20,  // about 20,000 packed readings: COPY gains nothing beyond
-            linger: Duration::from_millis(50),
+            linger: Duration::from_millis(25),
             batches: 3, // one is written, one waits decoded, one is decoded
         }
     }

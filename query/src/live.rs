@@ -34,8 +34,8 @@ use std::{
 use tokio::sync::{MutexGuard, Semaphore, broadcast};
 
 /// Between two looks while somebody follows; a look may take a quarter of the time.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-const REST_FACTOR: u32 = 3;
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+const REST_FACTOR: u32 = 1;
 /// And while the newest values were asked for lately, so that there is never much to read at once.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 const KEPT_FOR: Duration = Duration::from_secs(300);
