@@ -54,6 +54,7 @@ use processor::{
     mapping::Mapping,
     memory::SENDERS_MAX,
     registry::Registry,
+    roller::{Forming, Roller},
     service::Backoff,
     store::{self, Positions, Writer},
 };
@@ -124,9 +125,10 @@ pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken
         }
     });
 
+    let forming = Forming::default();
     let pipeline = Pipeline {
         decoder: decoder.clone(),
-        writer: Writer::new(&config.database_url, level, registry.clone()),
+        writer: Writer::new(&config.database_url, level, registry.clone()).with(forming.clone()),
         gate: gate.clone(),
         notices: notices.clone(),
         gauges: gauges.clone(),
@@ -139,7 +141,8 @@ pub async fn start(config: Config, mapping: Mapping, shutdown: CancellationToken
     }
     tokio::spawn(remind(decoder, notices.clone(), shutdown.clone()));
     let (url, behind) = (&config.database_url, Arc::new(AtomicBool::new(false)));
-    let rolling = rolling::run(url.clone(), registry.clone(), zone.clone(), behind.clone(), shutdown.clone());
+    let roller = Roller::new(url, registry.clone(), zone.clone()).with(forming.clone());
+    let rolling = rolling::run(roller, forming, registry.clone(), behind.clone(), shutdown.clone());
     let rolling = tokio::spawn(rolling);
     let keeping = tokio::spawn(keeping::run(url.clone(), zone.clone(), behind.clone(), shutdown.clone()));
     let auditing = tokio::spawn(auditing::run(url.clone(), registry, zone, behind, shutdown.clone()));

@@ -56,6 +56,10 @@ pub fn describe() {
         "Days of a table looked for, and made where missing"
     );
     describe_counter!("screenline_rollups_written_total", "Rollup rows written");
+    describe_counter!(
+        "screenline_rollups_formed_total",
+        "Rollups of five minutes made as their readings were committed, without reading them"
+    );
     describe_counter!("screenline_roller_rows_read_total", "Rows read to make rollups");
     describe_counter!(
         "screenline_roller_failures_total",
@@ -79,6 +83,7 @@ pub fn describe() {
         "screenline_raw_floor_timestamp_seconds",
         "Readings and events before this time were dropped, and are refused; absent where none were"
     );
+    describe_gauge!("screenline_forming_states", "States of buckets that are being filled, of at most 100,000");
     describe_gauge!("screenline_dirty_marks", "Buckets whose rollup is not yet true, open ones included");
     describe_gauge!("screenline_unacknowledged_messages", "Messages received and not yet acknowledged");
     describe_gauge!("screenline_unacknowledged_bytes", "Bytes of the budget in use");

@@ -8,11 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::tz::TimeZone;
 use metrics::{counter, gauge, histogram};
 use processor::{
+    model::Level,
     registry::{self, Registry},
-    roller::Roller,
+    roller::{Forming, Roller},
     service::Backoff,
     store,
 };
@@ -21,32 +21,45 @@ use tracing::warn;
 
 /// Between looks for marks when none were due: the freshness of a closed bucket.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Hours and days rest so many times as long as they took: while the past comes in, each look would make them anew.
+const WIDE_REST: u32 = 3;
+/// Between counts of the marks, of which a large city has a million.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 
 /// Sets `behind` while there is more to do than was done.
 pub async fn run(
-    database_url: String,
+    mut roller: Roller,
+    forming: Forming,
     registry: Arc<RwLock<Registry>>,
-    zone: TimeZone,
     behind: Arc<AtomicBool>,
     shutdown: CancellationToken,
 ) {
-    let mut roller = Roller::new(&database_url, registry.clone(), zone);
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+    let (mut wide_due, mut counted) = (Instant::now(), None::<Instant>);
     while !shutdown.is_cancelled() {
         let started = Instant::now();
-        let rolled = store::answered(roller.step()).await;
+        let levels = if wide_due <= started { &Level::ALL[..] } else { &[Level::FiveMinutes] };
+        let rolled = store::answered(roller.step_of(levels)).await;
+        if levels.len() == Level::ALL.len() {
+            wide_due = Instant::now() + started.elapsed() * WIDE_REST;
+        }
         behind.store(rolled.as_ref().map_or(true, |rolled| rolled.more), Relaxed);
         let pause = match rolled {
             Ok(rolled) => {
                 backoff.reset();
                 counter!("screenline_rollups_written_total").increment(rolled.rollups);
+                counter!("screenline_rollups_formed_total").increment(rolled.formed);
                 counter!("screenline_roller_rows_read_total").increment(rolled.read);
                 if 0 < rolled.rollups {
                     histogram!("screenline_roll_seconds").record(started.elapsed().as_secs_f64());
                 }
-                match store::answered(roller.pending()).await {
-                    Ok(pending) => gauge!("screenline_dirty_marks").set(pending as f64),
-                    Err(error) => warn!(%error, "could not count dirty marks"),
+                gauge!("screenline_forming_states").set(forming.states().await as f64);
+                if counted.is_none_or(|counted| COUNT_EVERY <= counted.elapsed()) {
+                    match store::answered(roller.pending()).await {
+                        Ok(pending) => gauge!("screenline_dirty_marks").set(pending as f64),
+                        Err(error) => warn!(%error, "could not count dirty marks"),
+                    }
+                    counted = Some(Instant::now());
                 }
                 let quarantined = registry::read(&registry).quarantined_count();
                 gauge!("screenline_quarantined_sensors").set(quarantined as f64);

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::{
     faults::{self, Bug},
-    model::{Passage, Quality, SeriesId, State, Time, arithmetic::Rule, plausible, state::Inside},
+    model::{Arithmetic, Passage, Quality, SeriesId, State, Time, arithmetic::Rule, plausible, state::Inside},
 };
 
 /// A reading or an event that is bound for a bucket.
@@ -30,6 +30,25 @@ pub struct Rollup {
     pub state: State,
 }
 
+impl Entry {
+    /// Adds it to the state of a bucket that ends at `end`, after those before it. `volume` is the good count of vehicles
+    /// at its time, where it is their speed.
+    pub fn add_to(&self, state: &mut State, volume: Option<f64>, end: Time, arithmetic: &Arithmetic) {
+        let Entry { time, value, quality, .. } = *self;
+        let quality = match plausible::is_speed_of_none(volume, value) {
+            true => quality | Quality::IMPLAUSIBLE,
+            false => quality,
+        };
+        let inside = Inside { time, value, quality, passage: self.passage.as_deref(), volume };
+        state.add(&inside, end, arithmetic);
+    }
+
+    /// Its place among the facts of its series.
+    pub fn place(&self) -> (Time, i64) {
+        (self.time, self.passage.as_ref().map_or(0, |passage| passage.id))
+    }
+}
+
 /// Readings in any order, each key once, into the state of every bucket they touch, each `width` microseconds wide;
 /// sorted by series and bucket. `rule` is asked once for each series; one that it does not know is left out.
 pub fn buckets(
@@ -40,8 +59,7 @@ pub fn buckets(
     if faults::planted(Bug::ArrivalOrder) {
         entries.par_sort_by_key(|entry| (entry.series, entry.bucket));
     } else {
-        let id = |entry: &Entry| entry.passage.as_ref().map_or(0, |passage| passage.id);
-        entries.par_sort_unstable_by_key(|entry| (entry.series, entry.bucket, entry.time, id(entry)));
+        entries.par_sort_unstable_by_key(|entry| (entry.series, entry.bucket, entry.place()));
     }
     let groups: Vec<&[Entry]> =
         entries.chunk_by(|a, b| (a.series, a.bucket) == (b.series, b.bucket)).collect();
@@ -64,15 +82,8 @@ pub fn buckets(
             let mut volumes = volumes.unwrap_or_default();
             let end = Time::from_micros(bucket.micros() + width);
             let mut state = State::default();
-            for Entry { time, value, quality, passage, .. } in group {
-                let passage = passage.as_deref();
-                let volume = volume_at(&mut volumes, *time);
-                let quality = match plausible::is_speed_of_none(volume, *value) {
-                    true => *quality | Quality::IMPLAUSIBLE,
-                    false => *quality,
-                };
-                let inside = Inside { time: *time, value: *value, quality, passage, volume };
-                state.add(&inside, end, &arithmetic);
+            for entry in group {
+                entry.add_to(&mut state, volume_at(&mut volumes, entry.time), end, &arithmetic);
             }
             state.pack();
             Rollup { series, bucket, state }
@@ -128,7 +139,7 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Arithmetic, Kind,
+        Kind,
         arithmetic::Meter,
         bucket::{FIVE_MINUTES, HOUR},
     };

@@ -2,6 +2,7 @@
 //! own, so its buckets are computed again. A crash rolls the deletion back with everything else.
 
 mod difference;
+mod forming;
 pub(crate) mod tables;
 
 use std::{
@@ -11,7 +12,10 @@ use std::{
 };
 
 use difference::Difference;
+pub use forming::Forming;
 use jiff::tz::TimeZone;
+use rayon::prelude::*;
+use tables::Vouchers;
 use tokio_postgres::Client;
 
 use crate::{
@@ -28,7 +32,9 @@ use crate::{
 pub struct Rolled {
     /// Rollup rows written; 0 where nothing was due.
     pub rollups: u64,
-    /// Readings and events, or narrower rollups, read for them.
+    /// Of them: five minutes whose states were folded as their readings were committed.
+    pub formed: u64,
+    /// Readings and events, or narrower rollups, read for the others.
     pub read: u64,
     /// Whether closed buckets may still be marked.
     pub more: bool,
@@ -40,6 +46,8 @@ pub struct Roller {
     client: Option<Client>,
     registry: Arc<RwLock<Registry>>,
     zone: TimeZone,
+    /// What a writer of this process folds.
+    forming: Option<Forming>,
     /// Readings that a series has in five minutes, roughly: follows what steps read and make.
     rows_each: f64,
     tidied: Option<Instant>,
@@ -82,7 +90,14 @@ pub(crate) type Marks = BTreeMap<Time, BTreeSet<i16>>;
 
 impl Roller {
     pub fn new(url: &str, registry: Arc<RwLock<Registry>>, zone: TimeZone) -> Self {
-        Roller { url: url.to_owned(), client: None, registry, zone, rows_each: ROWS_EACH, tidied: None }
+        let (url, forming, rows_each) = (url.to_owned(), None, ROWS_EACH);
+        Roller { url, client: None, registry, zone, forming, rows_each, tidied: None }
+    }
+
+    /// Takes what a writer of this process folds, and reads only the rest.
+    pub fn with(mut self, forming: Forming) -> Self {
+        self.forming = Some(forming);
+        self
     }
 
     /// Takes the oldest marks of closed buckets, at one level, and makes their rollups true. Open buckets are left:
@@ -91,19 +106,35 @@ impl Roller {
     /// # Errors
     /// The database fails; the marks stay, and the next step opens a new connection.
     pub async fn step(&mut self) -> Result<Rolled, StoreError> {
+        self.step_of(&Level::ALL).await
+    }
+
+    /// A step of some levels, the narrower first.
+    ///
+    /// # Errors
+    /// As [`Roller::step`].
+    pub async fn step_of(&mut self, levels: &[Level]) -> Result<Rolled, StoreError> {
         let client = match self.client.take() {
             Some(client) if !client.is_closed() => client,
             _ => connect(&self.url, "screenline-roller").await?,
         };
         Registry::refresh(&self.registry, &client).await?;
         let mut rolled = Rolled::default();
-        for level in Level::ALL {
-            let one = self.roll(&client, level).await.inspect_err(|_| {
-                // Too much for one transaction may be what is wrong.
-                self.rows_each *= 2.0;
-            })?;
+        for level in levels {
+            let one = match self.roll(&client, *level).await {
+                Ok(one) => one,
+                Err(error) => {
+                    // Too much for one transaction may be what is wrong.
+                    self.rows_each *= 2.0;
+                    if let Some(forming) = &self.forming {
+                        forming.forget().await;
+                    }
+                    return Err(error);
+                }
+            };
             rolled = Rolled {
                 rollups: rolled.rollups + one.rollups,
+                formed: rolled.formed + one.formed,
                 read: rolled.read + one.read,
                 more: one.more,
             };
@@ -135,29 +166,50 @@ impl Roller {
         let now: Time = lock.get::<_, jiff::Timestamp>(1).into();
         let open = level.start(now, &self.zone);
         let portion = self.portion(level);
-        let marks = match lock.get(0) {
+        let forming = self.forming.clone().filter(|_| level == Level::FiveMinutes);
+        if let Some(forming) = &forming {
+            forming.take().await;
+        }
+        let vouchers = match lock.get(0) {
             true => tables::take_marks(client, level, open, portion).await?,
-            false => Marks::new(), // another process rolls
+            false => Vouchers::new(), // another process rolls
         };
-        if marks.is_empty() {
-            client.batch_execute("ROLLBACK").await?;
-            return Ok(Rolled::default());
+        let mut marks = Marks::new();
+        for (bucket, part) in vouchers.keys() {
+            marks.entry(*bucket).or_default().insert(*part);
         }
         faults::point("roller.taken").await?;
         // The marks may be of series that another process registered a moment ago.
         Registry::refresh(&self.registry, client).await?;
-        let (rollups, read) = match level {
-            Level::FiveMinutes => self.roll_readings(client, &marks, portion).await?,
+        let parts: BTreeSet<i16> = marks.values().flatten().copied().collect();
+        let series = self.series_of(&parts, portion);
+        let stands = match marks.is_empty() {
+            true => Vec::new(),
+            false => tables::standing(client, level, &marks, series.as_deref()).await?,
+        };
+        let (mut unformed, mut rollups) = (marks.clone(), Vec::new());
+        if let Some(forming) = &forming {
+            rollups = forming.give(vouchers, &mut unformed, &stands, &self.registry).await;
+        }
+        if marks.is_empty() {
+            client.batch_execute("ROLLBACK").await?;
+            if let Some(forming) = &forming {
+                forming.settle().await;
+            }
+            return Ok(Rolled::default());
+        }
+        let formed = rollups.len();
+        let (made, read) = match level {
+            Level::FiveMinutes => self.roll_readings(client, &unformed, portion).await?,
             Level::Hour | Level::Day => self.roll_five_minutes(client, level, &marks, portion).await?,
         };
         faults::point("roller.read").await?;
         if faults::planted(Bug::ReadBeforeTake) {
             tables::delete_marks(client, level, &marks).await?;
         }
-        let parts: BTreeSet<i16> = marks.values().flatten().copied().collect();
-        let series = self.series_of(&parts, portion);
-        let stands = tables::standing(client, level, &marks, series.as_deref()).await?;
-        let load = (read as f64 / READINGS_WANTED).max(rollups.len() as f64 / ROLLUPS_WANTED);
+        let load = (read as f64 / READINGS_WANTED).max(made.len() as f64 / ROLLUPS_WANTED);
+        rollups.extend(made);
+        rollups.par_sort_unstable_by_key(|rollup| (rollup.series, rollup.bucket));
         let difference = {
             let registry = registry::read(&self.registry);
             Difference::of(&stands, rollups, |stale| {
@@ -179,8 +231,12 @@ impl Roller {
         faults::point("roller.before_commit").await?;
         client.batch_execute("COMMIT").await?;
         faults::point("roller.after_commit").await?;
+        if let Some(forming) = &forming {
+            forming.settle().await;
+        }
         let full = portion.buckets <= marks.len() as i64;
-        if level == Level::FiveMinutes {
+        // Only what was read says how much there is to read.
+        if level == Level::FiveMinutes && formed == 0 {
             if full && load < 0.5 {
                 self.rows_each /= 2.0;
             } else if 2.0 < load {
@@ -188,7 +244,7 @@ impl Roller {
             }
             self.rows_each = self.rows_each.clamp(0.01, 1e6);
         }
-        Ok(Rolled { rollups: written, read, more: full })
+        Ok(Rolled { rollups: written, formed: formed as u64, read, more: full })
     }
 
     fn portion(&self, level: Level) -> Portion {

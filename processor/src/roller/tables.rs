@@ -1,16 +1,16 @@
 //! The roller's SQL.
 
-use std::sync::RwLock;
+use std::{collections::BTreeMap, sync::RwLock};
 
 use jiff::{Timestamp, tz::TimeZone};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
 use super::{Marks, Portion, difference::Difference};
 use crate::{
     aggregate::Rollup,
     faults::{self, Bug},
     model::{
-        Level, Passage, Quality, SeriesId, State, Time,
+        BatchId, Level, Passage, Quality, SeriesId, State, Time,
         state::{Detail, Values},
     },
     registry::{self, Registry},
@@ -26,13 +26,35 @@ pub(crate) struct Fact {
     pub passage: Option<Box<Passage>>,
 }
 
-/// Deletes the marks of the oldest buckets before `open`, of so many parts at most, and says which they were.
+/// Which batches left marks, whatever their order: how many, and their ids put together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Voucher {
+    batches: i64,
+    ids: i64,
+}
+
+/// By bucket and part.
+pub(super) type Vouchers = BTreeMap<(Time, i16), Voucher>;
+
+impl Voucher {
+    pub fn add(&mut self, batch: BatchId) {
+        self.batches += 1;
+        self.ids ^= batch.0;
+    }
+
+    pub fn subtract(&mut self, other: Voucher) {
+        self.batches -= other.batches;
+        self.ids ^= other.ids;
+    }
+}
+
+/// Deletes the marks of the oldest buckets before `open`, of so many parts at most, and says whose they were.
 pub(super) async fn take_marks(
     client: &Client,
     level: Level,
     open: Time,
     portion: Portion,
-) -> Result<Marks, StoreError> {
+) -> Result<Vouchers, StoreError> {
     let oldest =
         "SELECT DISTINCT bucket FROM dirty WHERE level = $1 AND bucket < $2 ORDER BY bucket LIMIT $3";
     let of_parts = format!(
@@ -40,20 +62,17 @@ pub(super) async fn take_marks(
     );
     let wanted = format!("level = $1 AND bucket IN ({oldest}) AND {of_parts}");
     let statement = if faults::planted(Bug::ReadBeforeTake) {
-        format!("SELECT DISTINCT bucket, part FROM dirty WHERE {wanted}")
+        format!("SELECT bucket, part, count(*), bit_xor(batch) FROM dirty WHERE {wanted} GROUP BY bucket, part")
     } else {
         format!(
-            "WITH taken AS (DELETE FROM dirty WHERE {wanted} RETURNING bucket, part)
-             SELECT DISTINCT bucket, part FROM taken"
+            "WITH taken AS (DELETE FROM dirty WHERE {wanted} RETURNING bucket, part, batch)
+             SELECT bucket, part, count(*), bit_xor(batch) FROM taken GROUP BY bucket, part"
         )
     };
     let Portion { buckets, parts } = portion;
     let rows = client.query(&statement, &[&level.number(), &open.timestamp(), &buckets, &parts]).await?;
-    let mut marks = Marks::new();
-    for row in rows {
-        marks.entry(row.get::<_, Timestamp>(0).into()).or_default().insert(row.get(1));
-    }
-    Ok(marks)
+    let voucher = |row: &Row| Voucher { batches: row.get(2), ids: row.get(3) };
+    Ok(rows.iter().map(|row| ((row.get::<_, Timestamp>(0).into(), row.get(1)), voucher(row))).collect())
 }
 
 /// Deletes the marks of some buckets, new ones too.

@@ -31,6 +31,7 @@ use crate::{
     model::{Batch, BatchId, Proposal, Reason},
     process::Processed,
     registry::{self, Registry},
+    roller::Forming,
 };
 
 /// What became of a batch.
@@ -63,6 +64,8 @@ pub struct Writer {
     registry: Arc<RwLock<Registry>>,
     recent: Recent,
     suspicion: Suspicion,
+    /// What the roller of this process need not read again.
+    forming: Option<Forming>,
     /// What the batch whose COMMIT was sent last would have written.
     unsettled: Option<(BatchId, Written)>,
 }
@@ -83,8 +86,15 @@ impl Writer {
             registry,
             recent: Recent::within(RECENT_BYTES),
             suspicion: Suspicion::default(),
+            forming: None,
             unsettled: None,
         }
+    }
+
+    /// Folds what it commits into the buckets that are being filled.
+    pub fn with(mut self, forming: Forming) -> Self {
+        self.forming = Some(forming);
+        self
     }
 
     /// Brings the registry up to date, after [`StoreError::Outdated`].

@@ -120,7 +120,17 @@ impl Transaction<'_> {
         let written = Written { counts: tally.total(), events: events_stored, looked_up, positions };
         self.writer.unsettled = Some((self.batch.id, written.clone()));
         faults::point("writer.before_commit").await?;
+        let forming = self.writer.forming.clone();
+        let mut buckets = match &forming {
+            Some(forming) => Some(forming.lock().await),
+            None => None,
+        };
         client.batch_execute("COMMIT").await?;
+        if let Some(buckets) = &mut buckets {
+            let registry = registry::read(&self.writer.registry);
+            buckets.fold(self.batch.id, &registry, &readings.stored, &events.stored);
+        }
+        drop(buckets);
         faults::point("writer.after_commit").await?;
         if faults::planted(Bug::MarksApart) {
             self.mark(&readings.stored, &events.stored).await?;
