@@ -83,7 +83,10 @@ pub fn describe() {
         "screenline_raw_floor_timestamp_seconds",
         "Readings and events before this time were dropped, and are refused; absent where none were"
     );
-    describe_gauge!("screenline_forming_states", "States of buckets that are being filled, of at most 100,000");
+    describe_gauge!(
+        "screenline_forming_states",
+        "States of buckets that are being filled, of at most 100,000"
+    );
     describe_gauge!("screenline_dirty_marks", "Buckets whose rollup is not yet true, open ones included");
     describe_gauge!("screenline_unacknowledged_messages", "Messages received and not yet acknowledged");
     describe_gauge!("screenline_unacknowledged_bytes", "Bytes of the budget in use");

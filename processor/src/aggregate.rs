@@ -5,7 +5,9 @@ use rayon::prelude::*;
 
 use crate::{
     faults::{self, Bug},
-    model::{Arithmetic, Passage, Quality, SeriesId, State, Time, arithmetic::Rule, plausible, state::Inside},
+    model::{
+        Arithmetic, Passage, Quality, SeriesId, State, Time, arithmetic::Rule, plausible, state::Inside,
+    },
 };
 
 /// A reading or an event that is bound for a bucket.

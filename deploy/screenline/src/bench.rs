@@ -5,6 +5,7 @@ mod cpu;
 mod decode;
 mod figure;
 mod ground;
+mod hold;
 mod load;
 mod memory;
 mod read;
@@ -13,12 +14,13 @@ mod street;
 mod wire;
 mod write;
 
-use std::{collections::BTreeSet, fs, process::ExitCode, thread};
+use std::{collections::BTreeSet, fs, process::ExitCode, thread, time::Duration};
 
 use clap::{Args, ValueEnum};
 use cpu::{ALL, DATABASE, Who};
 use figure::Figure;
 use ground::Ground;
+use hold::{Held, Plan};
 use jiff::Timestamp;
 use processor::store::StorageChoice;
 use serde_json::json;
@@ -26,7 +28,7 @@ use street::Freshness;
 use tokio::time::Instant;
 
 use crate::{
-    cli::LogArgs,
+    cli::{LogArgs, duration},
     console::Console,
     paper::{Paint, Table, bar, thousands},
     signals,
@@ -50,10 +52,13 @@ Stages:
           frames in memory
   street  publisher to stored and rolled, beside a subscriber that only counts; and how soon a
           reading is seen
+  hold    only when it is named: --rate in real time, --for five minutes or more, with the rollups
+          kept up; then the tables are counted. Ten minutes of 300,000 readings a second take 40 GB
 
 Examples:
   screenline bench
   screenline bench read --rounds 9
+  screenline bench hold --rate 50000 --for 10m
   screenline bench --json >figures.json")]
 pub struct BenchArgs {
     /// What to measure [default: all]
@@ -61,6 +66,15 @@ pub struct BenchArgs {
     /// How often each stage is measured, after a round that warms it up
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(3..=99))]
     pub rounds: u16,
+    /// Readings a second that are to be held
+    #[arg(long, default_value_t = 300_000, value_parser = clap::value_parser!(u32).range(1_000..))]
+    pub rate: u32,
+    /// Series that they are of
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1_000..=2_000_000))]
+    pub series: u32,
+    /// How long a rate is to be held
+    #[arg(long = "for", value_name = "TIME", value_parser = duration, default_value = "10m")]
+    pub for_time: Duration,
     /// Tables as hypertables of TimescaleDB, or plain partitions; `auto` takes what the database has
     #[arg(long, env = "SCREENLINE_STORAGE", default_value = "auto", value_name = "auto|plain|timescale")]
     pub storage: StorageChoice,
@@ -76,6 +90,7 @@ pub enum Stage {
     Roll,
     Read,
     Street,
+    Hold,
 }
 
 /// Measures. The code is 2 where a figure is not stable.
@@ -94,7 +109,7 @@ pub async fn run(args: BenchArgs, log: LogArgs, console: &Console) -> anyhow::Re
     console.end_status();
     let level = ground.level.to_string();
     ground.city.stop().await;
-    let Measured { figures, freshness } = measured?;
+    let Measured { figures, freshness, held } = measured?;
     let unstable = figures.iter().any(|figure| !figure.is_stable());
     let machine = Machine::here();
     if args.json {
@@ -114,14 +129,17 @@ pub async fn run(args: BenchArgs, log: LogArgs, console: &Console) -> anyhow::Re
                 "p99_ms": fresh.quantile(0.99),
                 "probes": fresh.millis.len(),
             })),
+            "held": held.as_ref().map(Held::json),
         });
         println!("{object}");
     } else {
         let date = Timestamp::now().strftime("%Y-%m-%d");
         let rounds = args.rounds;
-        println!("{date}, {}, storage {level}, medians of {rounds} rounds\n", machine.text());
-        print!("{}", table(&figures));
-        print!("{}", chart(&figures));
+        println!("{date}, {}, storage {level}, medians of {rounds} rounds", machine.text());
+        if !figures.is_empty() {
+            print!("\n{}", table(&figures));
+            print!("{}", chart(&figures));
+        }
         if let Some(fresh) = &freshness {
             println!(
                 "\nSeen by a client after publishing, beside {} readings/s: {:.0} ms, at the 99th percentile {:.0} ms\n  \
@@ -130,6 +148,9 @@ pub async fn run(args: BenchArgs, log: LogArgs, console: &Console) -> anyhow::Re
                 fresh.half(),
                 fresh.quantile(0.99)
             );
+        }
+        if let Some(held) = &held {
+            println!("\n{}", held.text());
         }
         if unstable {
             println!(
@@ -143,15 +164,16 @@ pub async fn run(args: BenchArgs, log: LogArgs, console: &Console) -> anyhow::Re
 struct Measured {
     figures: Vec<Figure>,
     freshness: Option<Freshness>,
+    held: Option<Held>,
 }
 
 async fn measure(ground: &Ground, args: &BenchArgs, console: &Console) -> anyhow::Result<Measured> {
-    let all = Stage::value_variants().iter().copied();
+    let all = Stage::value_variants().iter().copied().filter(|stage| *stage != Stage::Hold);
     let stages: BTreeSet<Stage> =
         if args.stage.is_empty() { all.collect() } else { args.stage.iter().copied().collect() };
     let rounds = usize::from(args.rounds);
     let tables = ground.own_tables().await?;
-    let mut measured = Measured { figures: Vec::new(), freshness: None };
+    let mut measured = Measured { figures: Vec::new(), freshness: None, held: None };
     for (at, stage) in stages.iter().enumerate() {
         let name = stage.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
         console.status(&format!("measuring {name}, {} of {}", at + 1, stages.len()));
@@ -163,6 +185,12 @@ async fn measure(ground: &Ground, args: &BenchArgs, console: &Console) -> anyhow
             Stage::Street => {
                 measured.freshness = Some(street::freshness(ground).await?);
                 street::run(ground, rounds).await?
+            }
+            Stage::Hold => {
+                let (readings_per_second, series) = (f64::from(args.rate), args.series as usize);
+                let plan = Plan { readings_per_second, series, time: args.for_time };
+                measured.held = Some(hold::run(ground, plan, console).await?);
+                Vec::new()
             }
         };
         measured.figures.extend(figures);

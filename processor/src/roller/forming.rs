@@ -17,14 +17,14 @@ use foldhash::fast::RandomState;
 use rayon::prelude::*;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{Marks, tables::{Voucher, Vouchers}};
+use super::{
+    Marks,
+    tables::{Voucher, Vouchers},
+};
 use crate::{
     aggregate::{Entry, Rollup},
     model::{
-        BatchId, Event, Reading, SeriesId, State, Time,
-        arithmetic::Rule,
-        bucket::FIVE_MINUTES,
-        series::PARTS,
+        BatchId, Event, Reading, SeriesId, State, Time, arithmetic::Rule, bucket::FIVE_MINUTES, series::PARTS,
     },
     registry::{self, Registry},
     service::compute,
@@ -114,9 +114,9 @@ impl Forming {
         stands: &[Rollup],
         registry: &Arc<RwLock<Registry>>,
     ) -> Vec<Rollup> {
-        let stands = stands.iter().map(|rollup| {
-            ((rollup.bucket, rollup.series), (rollup.state.count, rollup.state.flagged))
-        });
+        let stands = stands
+            .iter()
+            .map(|rollup| ((rollup.bucket, rollup.series), (rollup.state.count, rollup.state.flagged)));
         let (stands, registry) = (stands.collect(), registry.clone());
         let mut buckets = self.lock().await;
         let (rollups, given) =
@@ -286,7 +286,8 @@ impl Buckets {
                 .collect();
             wanted.retain(|key, _| fits.binary_search(key).is_err());
             for of_bucket in fits.chunk_by(|a, b| a.0 == b.0) {
-                let (start, mask) = (of_bucket[0].0, of_bucket.iter().fold(0, |mask, (_, part)| mask | 1 << part));
+                let (start, mask) =
+                    (of_bucket[0].0, of_bucket.iter().fold(0, |mask, (_, part)| mask | 1 << part));
                 let Some(bucket) = self.buckets.get_mut(&start) else { continue };
                 let doubted = mask & bucket.doubted(start, mask, &stands, registry);
                 rollups.extend(bucket.rollups(start, mask & !doubted, registry));
@@ -472,7 +473,11 @@ mod tests {
     enum Step {
         Batch(Vec<Stored>, Fate),
         /// Batches that are committed before the marks are read, and after.
-        Roll { seen: Vec<Vec<Stored>>, unseen: Vec<Vec<Stored>>, fails: bool },
+        Roll {
+            seen: Vec<Vec<Stored>>,
+            unseen: Vec<Vec<Stored>>,
+            fails: bool,
+        },
         /// The roller is stopped on the way.
         GivenUp,
     }
@@ -524,7 +529,8 @@ mod tests {
                         class: None,
                         tags: None,
                     };
-                    let of = Event { time, passage: measured.clone(), series: series.id, quality, message: 0 };
+                    let of =
+                        Event { time, passage: measured.clone(), series: series.id, quality, message: 0 };
                     events.push(of);
                     (value, passage) = (1.0, Some(Box::new(measured)));
                 } else {
@@ -538,7 +544,8 @@ mod tests {
             if fate == Fate::Folded {
                 readings.sort_by_key(|reading| (reading.time, reading.series));
                 events.sort_by_key(|event| (event.time, event.series, event.passage.id));
-                let (readings, events): (Vec<_>, Vec<_>) = (readings.iter().collect(), events.iter().collect());
+                let (readings, events): (Vec<_>, Vec<_>) =
+                    (readings.iter().collect(), events.iter().collect());
                 forming.fold(id, registry, &readings, &events);
             }
         }
@@ -631,7 +638,8 @@ mod tests {
             let of = |series| Stored { series, tick: minute * 6, value: (series % 3) as u8, is_bad: false };
             let batch: Vec<Stored> = (0..SENSORS * 3).map(of).collect();
             tables.store(&batch, Fate::Folded, &mut *forming.lock().await, &registry::read(&registry));
-            let later = batch.iter().map(|stored| Stored { tick: stored.tick + 1, ..stored.clone() }).collect();
+            let later =
+                batch.iter().map(|stored| Stored { tick: stored.tick + 1, ..stored.clone() }).collect();
             let read = tables.roll((&[batch], &[later]), false, &forming, &registry).await;
             assert_eq!(read, 0, "minute {minute}");
         }

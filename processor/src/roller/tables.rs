@@ -62,7 +62,9 @@ pub(super) async fn take_marks(
     );
     let wanted = format!("level = $1 AND bucket IN ({oldest}) AND {of_parts}");
     let statement = if faults::planted(Bug::ReadBeforeTake) {
-        format!("SELECT bucket, part, count(*), bit_xor(batch) FROM dirty WHERE {wanted} GROUP BY bucket, part")
+        format!(
+            "SELECT bucket, part, count(*), bit_xor(batch) FROM dirty WHERE {wanted} GROUP BY bucket, part"
+        )
     } else {
         format!(
             "WITH taken AS (DELETE FROM dirty WHERE {wanted} RETURNING bucket, part, batch)

@@ -9,9 +9,9 @@ mod scenarios {
 
     /// No figure is looked at: those are of a machine that has other things to do.
     pub async fn stages_are_measured_beside_their_limits(storage: Storage) -> anyhow::Result<()> {
-        let args =
-            ["bench", "decode", "write", "roll", "--rounds", "3", "--json", "--storage", storage.name()];
-        let said = command::ended(command::alone(&args)?)?;
+        let stages = ["bench", "decode", "write", "roll", "hold", "--rounds", "3", "--json"];
+        let load = ["--for", "3s", "--rate", "20000", "--series", "1000", "--storage", storage.name()];
+        let said = command::ended(command::alone(&[&stages[..], &load].concat())?)?;
         // 2 says that the machine was not quiet, which a test is not.
         ensure!(matches!(said.status.code(), Some(0 | 2)), "{}: {}", said.status, said.err);
         let report: Value = serde_json::from_str(&said.out).with_context(|| said.out.clone())?;
@@ -32,6 +32,7 @@ mod scenarios {
                 "{figure}"
             );
         }
+        ensure!(report["held"]["readings"] == 60_000, "{}", report["held"]);
         let writing = figures.iter().find(|figure| figure["name"] == "write").context("no write")?;
         ensure!(writing["database_cpu_seconds_per_million"].as_f64() > Some(0.0), "{writing}");
         ensure!(!said.err.contains("panicked"), "{}", said.err);

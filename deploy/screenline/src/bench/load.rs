@@ -1,6 +1,7 @@
 //! What is sent: gateways that pack the readings of their sensors, a second after the other.
 
 use bytes::Bytes;
+use jiff::Timestamp;
 
 /// Readings of a message where gateways pack.
 pub const PACK: usize = 50;
@@ -10,20 +11,38 @@ pub const SERIES: usize = 10_000;
 const VARIANTS: usize = 4;
 const METRIC: &str = "level";
 
-/// Messages of which each is another second of its gateway.
+/// Messages of which each is another moment of its gateway.
 pub struct Load {
     topic: &'static str,
     pack: usize,
-    /// Of the first second.
-    start_s: i64,
+    pace: Pace,
     /// Each gateway's records without their time, by turns.
     bodies: Vec<Vec<String>>,
 }
 
+/// Of which time the readings are.
+#[derive(Clone, Copy, Debug)]
+enum Pace {
+    /// A second of all gateways after the other, from this one on.
+    Seconds { start_s: i64 },
+    /// Each message so long after the one before, from a moment on.
+    Steady { start_micros: i64, step_micros: f64 },
+}
+
 impl Load {
-    /// To topics below `topic`, so many readings a message.
+    /// To topics below `topic`, so many readings a message, each round of the gateways another second.
     pub fn new(topic: &'static str, pack: usize, start_s: i64) -> Load {
-        let gateways = SERIES / pack;
+        Load::of(topic, SERIES, pack, Pace::Seconds { start_s })
+    }
+
+    /// Of so many series and from now on, as many readings a second.
+    pub fn steady(topic: &'static str, series: usize, pack: usize, rate: f64) -> Load {
+        let (start_micros, step_micros) = (Timestamp::now().as_microsecond(), pack as f64 / rate * 1e6);
+        Load::of(topic, series, pack, Pace::Steady { start_micros, step_micros })
+    }
+
+    fn of(topic: &'static str, series: usize, pack: usize, pace: Pace) -> Load {
+        let gateways = series / pack;
         let body = |gateway: usize, variant: usize| {
             let record = |sensor: usize| {
                 let value = (gateway * 7 + sensor * 13 + variant * 29) % 1_000;
@@ -33,7 +52,7 @@ impl Load {
             (0..pack).map(record).collect::<Vec<_>>().join(",")
         };
         let bodies = (0..gateways).map(|gateway| (0..VARIANTS).map(|turn| body(gateway, turn)).collect());
-        Load { topic, pack, start_s, bodies: bodies.collect() }
+        Load { topic, pack, pace, bodies: bodies.collect() }
     }
 
     pub fn readings(&self, messages: usize) -> u64 {
@@ -44,8 +63,14 @@ impl Load {
     pub fn message(&self, index: usize) -> (String, Bytes) {
         let (gateway, turn) = (index % self.bodies.len(), index / self.bodies.len());
         let body = &self.bodies[gateway][turn % VARIANTS];
-        let second = self.start_s + turn as i64;
-        (format!("{}/{gateway}", self.topic), format!(r#"[{{"bt":{second}}},{body}]"#).into())
+        let payload = match self.pace {
+            Pace::Seconds { start_s } => format!(r#"[{{"bt":{}}},{body}]"#, start_s + turn as i64),
+            Pace::Steady { start_micros, step_micros } => {
+                let micros = start_micros + (index as f64 * step_micros) as i64;
+                format!(r#"[{{"bt":{}.{:06}}},{body}]"#, micros / 1_000_000, micros % 1_000_000)
+            }
+        };
+        (format!("{}/{gateway}", self.topic), payload.into())
     }
 }
 
