@@ -213,7 +213,7 @@ struct Chunk<'r> {
     out: Processed,
     proposed: HashSet<(Box<str>, Box<str>)>,
     /// Between units that came and those of their series; a task meets few.
-    conversions: Vec<(Box<str>, Box<str>, Option<Conversion>)>,
+    conversions: Vec<(Box<str>, Arc<str>, Option<Conversion>)>,
     /// The sensor of the reading before.
     last: Option<Known<'r>>,
 }

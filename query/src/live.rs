@@ -33,7 +33,7 @@ use std::{
 };
 use tokio::sync::{MutexGuard, Semaphore, broadcast};
 
-/// Between two looks while somebody follows; a look may take a quarter of the time.
+/// Between two looks while somebody follows; a look may take half of the time.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 const REST_FACTOR: u32 = 1;
 /// And while the newest values were asked for lately, so that there is never much to read at once.

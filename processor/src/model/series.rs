@@ -1,4 +1,4 @@
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use super::{Arithmetic, First, MetricName, Quality, SensorId, Time, View, arithmetic::Meter};
 
@@ -74,8 +74,8 @@ impl fmt::Display for Kind {
 pub struct Series {
     pub id: SeriesId,
     pub kind: Kind,
-    /// UCUM.
-    pub unit: Box<str>,
+    /// UCUM. The registry has one text for all series of a metric.
+    pub unit: Arc<str>,
     pub interval_s: Option<u32>,
     pub view: View,
     /// How its readings are put together. The registry adds what its metric says.

@@ -1,6 +1,7 @@
-use std::collections::HashMap;
+use std::{collections::HashMap, pin::pin};
 
-use tokio_postgres::{Client, Row};
+use futures::TryStreamExt;
+use tokio_postgres::{Client, Row, types::ToSql};
 
 use super::{Gone, Registry};
 use crate::{
@@ -11,6 +12,8 @@ use crate::{
 const SELECT: &str =
     "SELECT id, sensor, metric, unit, kind, interval_s, min, max, modulus, resolution, max_rate, max_gap_s,
     EXISTS (SELECT FROM quarantine q WHERE q.sensor = series.sensor) AS quarantined FROM series";
+
+const NOTHING: [&(dyn ToSql + Sync); 0] = [];
 
 /// Calibrations by series, those of each in order of time.
 pub type Calibrations = HashMap<SeriesId, Vec<Calibration>>;
@@ -50,24 +53,24 @@ impl Registry {
             // What is new since the last import has no calibration.
             let rows = client.query(&format!("{SELECT} WHERE id > $1"), &[&last_id]).await?;
             if !rows.is_empty() {
-                write(registry).add_rows(&rows, &mut Calibrations::new());
+                let mut registry = write(registry);
+                rows.iter().for_each(|row| registry.add_row(row, &mut Calibrations::new()));
             }
             return Ok(());
         }
         let gone = Gone::load(client).await?;
-        let sensors = client
-            .query(
-                "SELECT DISTINCT id, EXISTS (SELECT FROM quarantine q WHERE q.sensor = id) FROM sensor",
-                &[],
-            )
-            .await?;
+        let sensors = "SELECT DISTINCT id, EXISTS (SELECT FROM quarantine q WHERE q.sensor = id) FROM sensor";
         let mut calibrations = calibrations(client).await?;
-        let series = client.query(SELECT, &[]).await?;
         let mut fresh = Registry { gone, version: now, ..Registry::new(read(registry).admission) };
-        for row in &sensors {
+        // Row by row: a million of them would be as large as the registry.
+        let mut rows = pin!(client.query_raw(sensors, NOTHING).await?);
+        while let Some(row) = rows.try_next().await? {
             fresh.add(row.get(0), row.get(1));
         }
-        fresh.add_rows(&series, &mut calibrations);
+        let mut rows = pin!(client.query_raw(SELECT, NOTHING).await?);
+        while let Some(row) = rows.try_next().await? {
+            fresh.add_row(&row, &mut calibrations);
+        }
         let mut known = write(registry);
         // Another task may have loaded later than we. A series registered meanwhile has a higher id: the next call
         // takes it in.
@@ -77,29 +80,27 @@ impl Registry {
         Ok(())
     }
 
-    fn add_rows(&mut self, rows: &[Row], calibrations: &mut Calibrations) {
-        for row in rows {
-            let kind: &str = row.get("kind");
-            let Ok(kind) = kind.parse() else { continue }; // the table's CHECK allows no other
-            let id = SeriesId(row.get("id"));
-            let interval_s = row.get::<_, Option<i32>>("interval_s").map(i32::unsigned_abs);
-            let mut series = Series::new(id, kind, row.get("unit"), interval_s);
-            series.view = View {
-                min: row.get("min"),
-                max: row.get("max"),
-                calibrations: calibrations.remove(&id).unwrap_or_default().into(),
-            };
-            let meter = Meter {
-                modulus: row.get("modulus"),
-                resolution: row.get("resolution"),
-                max_rate: row.get("max_rate"),
-            };
-            let max_gap_s = row.get::<_, Option<i32>>("max_gap_s").map(i32::unsigned_abs);
-            series.arithmetic = Arithmetic::new(kind, interval_s, max_gap_s, meter);
-            let sensor = row.get("sensor");
-            self.add(sensor, row.get("quarantined"));
-            self.add_series(sensor, row.get("metric"), series);
-        }
+    fn add_row(&mut self, row: &Row, calibrations: &mut Calibrations) {
+        let kind: &str = row.get("kind");
+        let Ok(kind) = kind.parse() else { return }; // the table's CHECK allows no other
+        let id = SeriesId(row.get("id"));
+        let interval_s = row.get::<_, Option<i32>>("interval_s").map(i32::unsigned_abs);
+        let mut series = Series::new(id, kind, row.get("unit"), interval_s);
+        series.view = View {
+            min: row.get("min"),
+            max: row.get("max"),
+            calibrations: calibrations.remove(&id).unwrap_or_default().into(),
+        };
+        let meter = Meter {
+            modulus: row.get("modulus"),
+            resolution: row.get("resolution"),
+            max_rate: row.get("max_rate"),
+        };
+        let max_gap_s = row.get::<_, Option<i32>>("max_gap_s").map(i32::unsigned_abs);
+        series.arithmetic = Arithmetic::new(kind, interval_s, max_gap_s, meter);
+        let sensor = row.get("sensor");
+        self.add(sensor, row.get("quarantined"));
+        self.add_series(sensor, row.get("metric"), series);
     }
 }
 

@@ -18,7 +18,7 @@ use tokio_postgres::Client;
 
 use super::{
     cpu::{self, ALL, Who},
-    ground::Ground,
+    ground::{Ground, midnight_s},
     load::{Load, PACK},
     wire::Wire,
 };
@@ -26,9 +26,14 @@ use crate::console::Console;
 
 /// Connections of publishers, as gateways have their own.
 const PUBLISHERS: usize = 4;
+const MINUTE: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(10);
 const LOOK: Duration = Duration::from_millis(250);
 const BUCKET_S: i64 = 300;
+const TOPIC: &str = "city/senml/hold";
+
+/// Stored, and whatever else became of readings.
+const ACCOUNT: &str = "SELECT coalesce(sum(stored), 0)::int8, coalesce(sum(duplicate + conflict + rejected), 0)::int8 FROM ledger";
 
 /// What is sent.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +52,9 @@ pub struct Held {
     pub behind_s: Vec<f64>,
     /// Seconds from the end of each five minutes until all their marks were rolled.
     pub lags_s: Vec<f64>,
-    /// CPU-seconds for a million readings.
+    /// CPU-seconds for a million readings, of everybody; and of all together, minute by minute.
     pub cpu: BTreeMap<Who, f64>,
+    pub minutes: Vec<f64>,
     /// The most bytes that each process had in memory.
     pub peaks: BTreeMap<String, u64>,
 }
@@ -56,7 +62,8 @@ pub struct Held {
 /// # Errors
 /// The city fails, or the tables do not hold what was sent.
 pub async fn run(ground: &Ground, plan: Plan, console: &Console) -> anyhow::Result<Held> {
-    let load = Arc::new(Load::steady("city/senml/hold", plan.series, PACK, plan.readings_per_second));
+    register(ground, plan, console).await?;
+    let load = Arc::new(Load::steady(TOPIC, plan.series, PACK, plan.readings_per_second));
     let messages = (plan.time.as_secs_f64() * plan.readings_per_second / PACK as f64) as usize;
     let (sent, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let spent = ground.spent().await?;
@@ -101,7 +108,7 @@ pub async fn run(ground: &Ground, plan: Plan, console: &Console) -> anyhow::Resu
         anyhow::Ok((sending_s, end_s))
     };
     let (looked, sent) = tokio::join!(looking, sending);
-    let ((behind_s, lags_s, peaks), (sending_s, end_s)) = (looked?, sent?);
+    let (Looked { behind_s, lags_s, minutes, peaks }, (sending_s, end_s)) = (looked?, sent?);
     let readings = load.readings(messages);
     let cpu = cpu::between(&spent, &ground.spent().await?);
     console.status("counting what the tables hold");
@@ -110,10 +117,15 @@ pub async fn run(ground: &Ground, plan: Plan, console: &Console) -> anyhow::Resu
     check(&ground.observer, readings as i64, (from_s, end_s)).await?;
     let per_million = |seconds: f64| seconds / readings as f64 * 1e6;
     let cpu = cpu.into_iter().map(|(who, seconds)| (who, per_million(seconds))).collect();
-    Ok(Held { readings, sending_s, behind_s, lags_s, cpu, peaks })
+    Ok(Held { readings, sending_s, behind_s, lags_s, cpu, minutes, peaks })
 }
 
-type Looked = (Vec<f64>, Vec<f64>, BTreeMap<String, u64>);
+struct Looked {
+    behind_s: Vec<f64>,
+    lags_s: Vec<f64>,
+    minutes: Vec<f64>,
+    peaks: BTreeMap<String, u64>,
+}
 
 async fn look(
     ground: &Ground,
@@ -123,6 +135,7 @@ async fn look(
     console: &Console,
 ) -> anyhow::Result<Looked> {
     let (mut behind_s, mut lags, mut peaks) = (Vec::new(), BTreeMap::<i64, f64>::new(), BTreeMap::new());
+    let (mut minutes, mut minute) = (Vec::new(), (Instant::now(), 0, ground.spent().await?));
     let client = &ground.observer;
     let began = Instant::now();
     while !over.load(Ordering::Relaxed) {
@@ -131,6 +144,12 @@ async fn look(
         let behind = (sent as f64 - stored as f64).max(0.0) / plan.readings_per_second;
         if began.elapsed() < plan.time {
             behind_s.push(behind);
+        }
+        if MINUTE <= minute.0.elapsed() && began.elapsed() <= plan.time + LOOK {
+            let spent = ground.spent().await?;
+            let seconds: f64 = cpu::between(&minute.2, &spent).into_values().sum();
+            minutes.push(seconds / (stored - minute.1).max(1) as f64 * 1e6);
+            minute = (Instant::now(), stored, spent);
         }
         let now_s = Timestamp::now().as_microsecond() as f64 / 1e6;
         let closed_s = (now_s as i64).div_euclid(BUCKET_S) * BUCKET_S;
@@ -148,7 +167,7 @@ async fn look(
         console.status(&format!("{sent} sent, {behind:.1} s of them not yet stored"));
         sleep(LOOK).await;
     }
-    Ok((behind_s, lags.into_values().collect(), peaks))
+    Ok(Looked { behind_s, lags_s: lags.into_values().collect(), minutes, peaks })
 }
 
 /// Bytes that a process has in memory of its own.
@@ -159,8 +178,17 @@ fn resident(pid: u32) -> u64 {
     kilobytes.unwrap_or(0) * 1024
 }
 
-/// Stored, and whatever else became of readings.
-const ACCOUNT: &str = "SELECT coalesce(sum(stored), 0)::int8, coalesce(sum(duplicate + conflict + rejected), 0)::int8 FROM ledger";
+/// Sends every series once, on an earlier day: taking them into the registry is no part of holding a rate.
+async fn register(ground: &Ground, plan: Plan, console: &Console) -> anyhow::Result<()> {
+    console.status("registering the series");
+    let load = Load::once(TOPIC, plan.series, PACK, midnight_s(3));
+    let due = account(&ground.observer).await?.0 + load.readings(load.gateways()) as i64;
+    let mut wire = Wire::connect(ground.broker, "bench-hold").await?;
+    wire.publish((0..load.gateways()).map(|index| load.message(index))).await?;
+    let stored = format!("SELECT {due} <= stored FROM ({ACCOUNT}) AS account (stored, other)");
+    ground.until("all series are registered", &stored).await?;
+    ground.rolled(midnight_s(0)).await
+}
 
 async fn account(client: &Client) -> anyhow::Result<(i64, i64)> {
     let row = client.query_one(ACCOUNT, &[]).await?;
@@ -207,6 +235,7 @@ impl Held {
             "rollups_after_s": self.lags_s,
             "cpu_s_per_million": ALL.map(|who| (who, self.cpu.get(&who).copied().unwrap_or(0.0)))
                 .into_iter().map(|(who, seconds)| (who.title().to_owned(), seconds)).collect::<BTreeMap<_, _>>(),
+            "cpu_s_per_million_by_minute": self.minutes,
             "peak_bytes": self.peaks,
         })
     }
@@ -217,16 +246,19 @@ impl Held {
         let cpu: f64 = self.cpu.values().sum();
         let peaks: Vec<String> =
             self.peaks.iter().map(|(name, bytes)| format!("{name} {} MiB", bytes >> 20)).collect();
+        let minutes: Vec<String> = self.minutes.iter().map(|seconds| format!("{seconds:.2}")).collect();
         format!(
             "{} readings in {:.0} s, {:.0} a second: all of them stored once, and rolled.\n\
              Not yet stored: {:.2} s of the load, at the 99th percentile {:.2} s.\n\
              Five minutes rolled, from their end: {lags}.\n\
-             {cpu:.2} CPU-seconds a million readings, publishers included; memory at most: {}.",
+             {cpu:.2} CPU-seconds a million readings, publishers included; by minute: {}.\n\
+             Memory at most: {}.",
             self.readings,
             self.sending_s,
             self.readings as f64 / self.sending_s,
             Self::quantile(&self.behind_s, 0.5),
             Self::quantile(&self.behind_s, 0.99),
+            minutes.join(", "),
             peaks.join(", ")
         )
     }

@@ -35,6 +35,11 @@ impl Load {
         Load::of(topic, SERIES, pack, Pace::Seconds { start_s })
     }
 
+    /// Every series once, at a second.
+    pub fn once(topic: &'static str, series: usize, pack: usize, second_s: i64) -> Load {
+        Load::of(topic, series, pack, Pace::Seconds { start_s: second_s })
+    }
+
     /// Of so many series and from now on, as many readings a second.
     pub fn steady(topic: &'static str, series: usize, pack: usize, rate: f64) -> Load {
         let (start_micros, step_micros) = (Timestamp::now().as_microsecond(), pack as f64 / rate * 1e6);
@@ -57,6 +62,11 @@ impl Load {
 
     pub fn readings(&self, messages: usize) -> u64 {
         (messages * self.pack) as u64
+    }
+
+    /// Messages until each gateway has sent one.
+    pub fn gateways(&self) -> usize {
+        self.bodies.len()
     }
 
     /// The topic and the payload of a message, counted from the start.
