@@ -157,9 +157,9 @@ fn ended(name: &str, finished: Result<anyhow::Result<()>, tokio::task::JoinError
 /// and the kernel ends it first when memory runs out. The launcher starts it again.
 fn limit_memory(pool_bytes: u64, segments_bytes: u64) {
     use nix::sys::resource::{Resource, setrlimit};
-    // Four times the pool, because what grows doubles its memory before the pool hears of it, and plans and encoders
-    // allocate beside it; and a gigabyte for threads.
-    let bytes = pool_bytes.saturating_mul(4).saturating_add(segments_bytes).saturating_add(1 << 30);
+    // Six times the pool, because what grows has its old and its doubled memory before the pool hears of it, on every
+    // core, while the allocator still holds what queries before it gave back; and a gigabyte for threads.
+    let bytes = pool_bytes.saturating_mul(6).saturating_add(segments_bytes).saturating_add(1 << 30);
     if let Err(error) = setrlimit(Resource::RLIMIT_DATA, bytes, bytes) {
         warn!(%error, bytes, "cannot limit memory");
     }

@@ -210,6 +210,7 @@ async fn check(client: &Client, sent: i64, (from_s, end_s): (i64, i64)) -> anyho
                 count(*) FILTER (WHERE bucket < to_timestamp({end_s}) AND rolled IS DISTINCT FROM stored)
          FROM rolled FULL JOIN stored USING (series_id, bucket)"
     );
+    client.batch_execute("SET statement_timeout = '30min'").await?; // hundreds of millions of rows
     let row = client.query_one(&differ, &[]).await?;
     let (rows, differ): (i64, i64) = (row.get(0), row.get(1));
     ensure!(
